@@ -1,0 +1,1 @@
+"""Shared. The domain of mlserve: models, inference and the HTTP API as one subpackage of it."""

@@ -1,0 +1,121 @@
+"""Shared. What the API process and the workers say to each other: names and messages.
+
+Both ends are ours, and may be of different versions while a fleet is upgraded: every message has an
+integer version `v`, and unknown fields are refused rather than ignored.
+"""
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from app.errors import ServingError
+
+VERSION = 1
+
+PREDICT_CHUNK = "mlserve.predict_chunk"
+
+DEVICES = ("cpu", "gpu")
+PREDICT_QUEUES = {device: f"predict.{device}" for device in DEVICES}
+JOB_QUEUES = {device: f"jobs.{device}" for device in DEVICES}
+
+KEY_PREFIX = "mlserve:"
+MAILBOX_PREFIX = f"{KEY_PREFIX}mailbox:"
+HOST_PREFIX = f"{KEY_PREFIX}host:"
+
+M = TypeVar("M", bound="Message")
+
+
+class MessageRefused(ServingError):
+    """A message from another version of mlserve could not be understood."""
+
+    code, template = "message_refused", "message refused: {0}"
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of everything that crosses between processes."""
+
+    v: int = VERSION
+
+    def to_message(self) -> dict[str, Any]:
+        """JSON types only, ready for any serializer."""
+        message: dict[str, Any] = msgspec.to_builtins(self)
+        return message
+
+    @classmethod
+    def from_message(cls: type[M], message: Any) -> M:
+        """Validate a decoded message; `MessageRefused` says what is wrong with it."""
+        try:
+            received = msgspec.convert(message, cls)
+        except msgspec.ValidationError as error:
+            raise MessageRefused(str(error)) from error
+        if received.v != VERSION:
+            raise MessageRefused(f"version {received.v}, this process speaks {VERSION}")
+        return received
+
+
+class Chunk(Message, frozen=True, kw_only=True):
+    """Texts for one model version: what one Celery message carries.
+
+    `deadline` is in seconds of the Redis server's clock (see `app.clock`), so that skewed clocks of
+    two machines cannot drop good work. `request_ids` are those of all requests in the chunk.
+    """
+
+    ref: str
+    texts: list[str]
+    deadline: float
+    request_ids: list[str]
+
+
+class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why one text has no prediction."""
+
+    code: str
+    message: str
+
+
+class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The prediction for one text: a probability per label of the model, or why there is none."""
+
+    probabilities: list[float] | None = None
+    error: Failure | None = None
+
+
+EXPIRED = Outcome(error=Failure("expired", "the deadline passed before this text was computed"))
+
+
+class ChunkResult(Message, frozen=True, kw_only=True):
+    """Outcomes in the order of the chunk's texts; `labels` names the probabilities.
+
+    `preprocess_s` and `inference_s` are the seconds that the worker spent on the whole chunk.
+    """
+
+    ref: str
+    labels: list[str]
+    outcomes: list[Outcome]
+    preprocess_s: float
+    inference_s: float
+
+
+class HeldModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A version as one host sees it: ready, or failed with a reason."""
+
+    ref: str
+    digest: str
+    status: str
+    error: str | None = None
+    memory_bytes: int = 0
+    loaded_at: float = 0.0
+
+
+class HostState(Message, frozen=True, kw_only=True):
+    """What a host says of itself with every heartbeat; times are Redis server seconds."""
+
+    hostname: str
+    pid: int
+    device: str
+    queues: list[str]
+    models: list[HeldModel]
+    started_at: float
+    beat_at: float
+    memory_bytes: int
+    chunks: int

@@ -1,0 +1,130 @@
+"""Shared. The words of the model side: refs, manifests and the interface of a predictor."""
+
+import hashlib
+import re
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
+
+import msgspec
+
+from app.errors import UnsafePath
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+# A version has no dash, so that `name-version` can be read back from its last dash.
+VERSION_PATTERN = r"^[a-z0-9][a-z0-9._]{0,63}$"
+FILE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+
+Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
+Version = Annotated[str, msgspec.Meta(pattern=VERSION_PATTERN)]
+FileName = Annotated[str, msgspec.Meta(pattern=FILE_PATTERN)]
+Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Ref(NamedTuple):
+    """One version of one model; written `name-version`."""
+
+    name: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.version}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Ref":
+        """Split at the last dash; `UnsafePath` where that does not leave a name and a version."""
+        name, _, version = text.rpartition("-")
+        check_name(name, NAME_PATTERN)
+        check_name(version, VERSION_PATTERN)
+        return cls(name, version)
+
+
+def check_name(text: str, pattern: str = NAME_PATTERN) -> str:
+    """Return `text` if it may become part of a path, else raise `UnsafePath`."""
+    if not re.fullmatch(pattern, text) or ".." in text:
+        raise UnsafePath(text, f"must match {pattern} without '..'")
+    return text
+
+
+class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A block of a manifest: immutable, and closed against unknown keys."""
+
+
+class Artifact(Document, frozen=True, kw_only=True):
+    """A file of the version, pinned."""
+
+    file: FileName
+    sha256: Digest
+    size_bytes: Annotated[int, msgspec.Meta(ge=0)]
+
+
+class StepSpec(Document, frozen=True, kw_only=True):
+    """One named step of the preprocessing pipeline and its options."""
+
+    step: str
+    options: dict[str, Any] = {}
+
+
+class ClassFigures(Document, frozen=True, kw_only=True):
+    """Held-out figures of one label; `support` is its number of held-out texts."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class TrainingData(Document, frozen=True, kw_only=True):
+    """What the version learned from and what it was measured on."""
+
+    name: str
+    sha256: str
+    texts: int
+    held_out_texts: int
+
+
+class Metadata(Document, frozen=True, kw_only=True):
+    """How the version came to be and what it is worth, measured on texts it never saw."""
+
+    accuracy: float | None = None
+    macro_f1: float | None = None
+    per_class: dict[str, ClassFigures] = {}
+    trained_at: str | None = None
+    training_data: TrainingData | None = None
+    recipe: str | None = None
+    seed: int | None = None
+    features: list[str] = []
+    description: str = ""
+
+
+class Manifest(Document, frozen=True, kw_only=True):
+    """model.yaml: everything needed to decide about a version without loading it."""
+
+    manifest: Literal[1] = 1
+    name: Name
+    version: Version
+    format: str
+    labels: Annotated[list[str], msgspec.Meta(min_length=2)]
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    artifacts: list[Artifact]
+    pipeline: list[StepSpec] = []
+    architecture: dict[str, Any] = {}
+    libraries: dict[str, str] = {}
+    metadata: Metadata = Metadata()
+
+    @property
+    def ref(self) -> Ref:
+        """The version that this manifest describes."""
+        return Ref(self.name, self.version)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all that decides an answer: artifacts, pipeline, labels, architecture."""
+        decisive = [self.format, self.labels, self.artifacts, self.pipeline, self.architecture]
+        return hashlib.sha256(msgspec.json.encode(decisive, order="deterministic")).hexdigest()
+
+
+class Predictor(Protocol):
+    """A loaded artifact. `predict_proba` may be called by several threads at once."""
+
+    def predict_proba(self, features: Any) -> Any:
+        """Features of n texts to a float64 array (n, labels) of probabilities."""
+        ...

@@ -1,0 +1,189 @@
+"""Shared. What exists on disk: models/<name>/<version>/ and which version of a name is active.
+
+Reads manifests only, never an artifact, so the API process can use it without model libraries. A
+version whose manifest is wrong is listed with its error and never hides the others.
+"""
+
+import threading
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import yaml
+
+from app.errors import ManifestInvalid, ModelError, ModelNotFound, UnsafePath
+from app.models.base import NAME_PATTERN, VERSION_PATTERN, Manifest, Ref, check_name
+
+MANIFEST_FILE = "model.yaml"
+ACTIVE_FILE = "active.json"
+MAX_MANIFEST_BYTES = 1 << 20
+# Aliases and depth are looked at before anything is built: a few bytes can stand for any amount.
+MAX_DEPTH = 32
+# The loader written in Python takes minutes for some small files.
+YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+RESCAN_S = 1.0
+
+
+class Entry(NamedTuple):
+    """A version directory: its manifest, or the error that keeps it from being loaded."""
+
+    ref: Ref
+    path: Path
+    manifest: Manifest | None
+    error: ModelError | None
+
+
+class Catalog:
+    """The versions under one models directory, looked at again at most once a second."""
+
+    def __init__(self, root: str | Path, default_model: str) -> None:
+        self.root = Path(root)
+        self.default_model = default_model
+        self._lock = threading.Lock()
+        self._entries: dict[Ref, Entry] = {}
+        self._active: dict[str, str] = {}
+        self._stamps: dict[Ref, tuple[tuple[int, int], Entry]] = {}
+        self._scanned_at = float("-inf")
+
+    def entries(self, fresh: bool = False) -> dict[Ref, Entry]:
+        """All versions, sorted by ref; `fresh` looks at the disk now."""
+        with self._lock:
+            if fresh or time.monotonic() - self._scanned_at >= RESCAN_S:
+                self._scan()
+            return self._entries
+
+    def get(self, ref: Ref) -> Entry:
+        """The entry of an exact ref; `ModelNotFound` names those that exist."""
+        entries = self.entries()
+        if ref not in entries:
+            raise ModelNotFound(str(ref), self._known())
+        return entries[ref]
+
+    def active(self, name: str) -> Ref | None:
+        """The version that the bare name stands for; a lone version needs no entry."""
+        versions = [ref for ref in self.entries() if ref.name == name]
+        chosen = Ref(name, self._active.get(name, ""))
+        if chosen in versions:
+            return chosen
+        return versions[0] if len(versions) == 1 else None
+
+    def resolve(self, text: str | None = None) -> Ref:
+        """`sentiment-v2`, `sentiment` (its active version), `v2` (of the default model) or None.
+
+        A bare name wins over the other readings. Raises `ModelNotFound` with the refs that exist.
+        """
+        entries = self.entries()
+        wanted = text or self.default_model
+        if active := self.active(wanted):
+            return active
+        name, _, version = wanted.rpartition("-")
+        readings = [Ref(name, version), Ref(self.default_name, wanted)]
+        for ref in readings:
+            if ref in entries:
+                return ref
+        raise ModelNotFound(wanted, self._known())
+
+    @property
+    def default_name(self) -> str:
+        """The model name of `default_model`, which may itself be a name or a ref."""
+        names = {ref.name for ref in self.entries()}
+        if self.default_model in names:
+            return self.default_model
+        return self.default_model.rpartition("-")[0]
+
+    def _known(self) -> str:
+        return ", ".join(str(ref) for ref in self._entries) or "no models"
+
+    def _scan(self) -> None:
+        found = sorted(Ref(path.parent.name, path.name) for path in _version_directories(self.root))
+        self._entries = {ref: self._entry(ref) for ref in found}
+        self._stamps = {ref: kept for ref, kept in self._stamps.items() if ref in self._entries}
+        self._active = read_active(self.root)
+        self._scanned_at = time.monotonic()
+
+    def _entry(self, ref: Ref) -> Entry:
+        path = self.root / ref.name / ref.version
+        stamp = _stamp(path / MANIFEST_FILE)
+        kept = self._stamps.get(ref)
+        if kept is None or kept[0] != stamp:
+            kept = (stamp, _read_entry(ref, path))
+            self._stamps[ref] = kept
+        return kept[1]
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Parse and validate `path`/model.yaml; `ManifestInvalid` says where it is wrong."""
+    try:
+        text = _read_text(path / MANIFEST_FILE)
+        _check_shape(text)
+        return msgspec.convert(YamlLoader(text).get_single_data(), Manifest)
+    except FileNotFoundError as error:
+        raise ManifestInvalid(path.name, "the file is missing") from error
+    except OSError as error:
+        # str(error) would name the path on this machine.
+        raise ManifestInvalid(path.name, f"not readable ({error.strerror})") from error
+    except (ValueError, yaml.YAMLError) as error:
+        # ValueError: not UTF-8, not valid (msgspec), or a date or number that does not exist.
+        raise ManifestInvalid(path.name, " ".join(str(error).split())) from error
+
+
+def read_active(root: Path) -> dict[str, str]:
+    """The active version by model name; empty where the file is missing or unreadable."""
+    try:
+        return msgspec.json.decode((root / ACTIVE_FILE).read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.MsgspecError):
+        return {}
+
+
+def _check_shape(text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, YamlLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("YAML aliases are not allowed")
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise ValueError("nested too deeply")
+
+
+def _read_text(file: Path) -> str:
+    if file.exists() and not file.is_file():
+        # Opening a pipe would wait for its writer.
+        raise ValueError("not a regular file")
+    with file.open("rb") as opened:
+        content = opened.read(MAX_MANIFEST_BYTES + 1)
+    if len(content) > MAX_MANIFEST_BYTES:
+        raise ValueError(f"larger than {MAX_MANIFEST_BYTES} bytes")
+    return content.decode("utf-8")
+
+
+def _read_entry(ref: Ref, path: Path) -> Entry:
+    try:
+        check_name(ref.name, NAME_PATTERN)
+        check_name(ref.version, VERSION_PATTERN)
+        if path.is_symlink() or path.parent.is_symlink():
+            raise UnsafePath(str(ref), "the directory is a symbolic link")
+        manifest = read_manifest(path)
+        if manifest.ref != ref:
+            raise ManifestInvalid(str(ref), f"describes {manifest.ref}")
+    except ModelError as error:
+        return Entry(ref, path, None, error)
+    return Entry(ref, path, manifest, None)
+
+
+def _version_directories(root: Path) -> list[Path]:
+    # A dot marks what is being written: such a directory is moved into place when it is whole.
+    return [
+        path
+        for path in root.glob("[!.]*/[!.]*")
+        if path.is_dir() and not path.name.startswith("__")
+    ]
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    try:
+        status = file.stat()
+    except OSError:
+        return (0, 0)
+    return (status.st_mtime_ns, status.st_size)

@@ -1,0 +1,240 @@
+"""Shared. Reads config.yaml and MLSERVE_* variables into one frozen `Settings`.
+
+Order, last one wins: the defaults below, config.yaml, the environment. `MLSERVE_CACHE__TTL_SECONDS`
+sets `cache.ttl_seconds`; `MLSERVE_CONFIG` names the file. Unknown keys, wrong types and values out
+of range are refused with the dotted path, the value and what is allowed.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import yaml
+
+from app.errors import ConfigError
+
+ENV_PREFIX = "MLSERVE_"
+CONFIG_VARIABLE = "MLSERVE_CONFIG"
+# The usual spelling of the one address that most deployments set.
+SHORT_NAMES = {"MLSERVE_REDIS_URL": "MLSERVE_REDIS__URL"}
+DEFAULT_PATH = "config.yaml"
+
+PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=600_000)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A block of settings: immutable, and closed against unknown keys."""
+
+
+class Server(Section, frozen=True):
+    """The HTTP API."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8000
+    workers: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
+    threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 128
+
+
+class Redis(Section, frozen=True):
+    """Broker, result store and cache."""
+
+    url: str | None = None
+    socket_timeout_s: Seconds = 1.0
+
+
+class Worker(Section, frozen=True):
+    """The processes that hold the models."""
+
+    processes: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    hard_limit_s: Seconds = 30.0
+    stall_limit_s: Seconds = 15.0
+
+
+class Limits(Section, frozen=True):
+    """What a caller, or a model directory, may ask of us at most."""
+
+    max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1 << 30)] = 1_048_576
+    max_text_chars: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
+    max_batch_texts: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
+    max_artifact_bytes: PositiveInt = 2_147_483_648
+    allow_pickle: bool = False
+
+
+class Cache(Section, frozen=True):
+    """Answers that are kept for texts seen before."""
+
+    enabled: bool = True
+    ttl_seconds: PositiveInt = 3600
+    max_size: PositiveInt = 10_000
+
+
+class Monitoring(Section, frozen=True):
+    """Prometheus metrics."""
+
+    enabled: bool = True
+    port: Port = 9090
+
+
+class Logging(Section, frozen=True):
+    """One line an event, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["human", "json"] = "human"
+
+
+class Settings(Section, frozen=True):
+    """Every setting and its default; config.yaml explains each."""
+
+    models_dir: str = "models"
+    default_model: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")] = (
+        "sentiment"
+    )
+    state_dir: str = ".mlserve"
+    max_batch_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 32
+    batch_timeout_ms: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 10
+    request_timeout_ms: Milliseconds = 5000
+    server: Server = Server()
+    redis: Redis = Redis()
+    worker: Worker = Worker()
+    limits: Limits = Limits()
+    cache: Cache = Cache()
+    monitoring: Monitoring = Monitoring()
+    logging: Logging = Logging()
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """The effective settings, and where each dotted key came from."""
+
+    settings: Settings
+    origins: dict[str, str]
+    path: Path
+
+
+def load(path: str | None = None, environ: Mapping[str, str] = os.environ) -> Loaded:
+    """Merge defaults, the file and the environment; `ConfigError` names the first wrong key.
+
+    Relative directories in the result are resolved against the directory of the file.
+    """
+    named = path or environ.get(CONFIG_VARIABLE)
+    file = Path(named or DEFAULT_PATH).absolute()
+    raw = _read(file, required=named is not None)
+    origins = {key: file.name for key, _ in leaves(raw)}
+    _convert(raw, origins)
+    for name, key, value in _environment(environ):
+        _put(raw, key, value)
+        origins[".".join(key)] = name
+    settings = _convert(raw, origins)
+    _check_together(settings)
+    return Loaded(_resolve(settings, file.parent), origins, file)
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) for everything in a nested mapping that is not a mapping."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _read(file: Path, required: bool) -> dict[str, Any]:
+    if not file.exists() and not required:
+        return {}
+    try:
+        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{file}: {' '.join(str(error).split())}") from error
+    if not isinstance(raw or {}, dict):
+        raise ConfigError(f"{file}: expected keys and values, got {type(raw).__name__}")
+    return raw or {}
+
+
+def _environment(environ: Mapping[str, str]) -> Iterator[tuple[str, list[str], Any]]:
+    for name in sorted(environ):
+        if not name.startswith(ENV_PREFIX) or name == CONFIG_VARIABLE:
+            continue
+        key = SHORT_NAMES.get(name, name).removeprefix(ENV_PREFIX).lower().split("__")
+        yield name, key, _parse(name, key, environ[name])
+
+
+def _parse(name: str, key: list[str], value: str) -> Any:
+    kind: Any = Settings
+    for part in key:
+        fields = {f.name: f.type for f in msgspec.structs.fields(kind)} if _is_section(kind) else {}
+        if part not in fields:
+            raise ConfigError(f"{name}: there is no setting {'.'.join(key)!r}")
+        kind = fields[part]
+    if _is_section(kind):
+        raise ConfigError(f"{name}: {'.'.join(key)!r} is a section; set one of its keys")
+    try:
+        return msgspec.to_builtins(msgspec.convert(value, kind, strict=False))
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{'.'.join(key)} = {value!r} (from {name}): {error}") from error
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)
+
+
+def _put(tree: dict[str, Any], key: list[str], value: Any) -> None:
+    for part in key[:-1]:
+        tree = tree.setdefault(part, {})
+    tree[key[-1]] = value
+
+
+def _convert(raw: dict[str, Any], origins: Mapping[str, str]) -> Settings:
+    try:
+        return msgspec.convert(raw, Settings)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_explain(str(error), raw, origins)) from error
+
+
+def _explain(message: str, raw: dict[str, Any], origins: Mapping[str, str]) -> str:
+    what, _, where = message.partition(" - at `$")
+    path = where.rstrip("`").lstrip(".")
+    value = _get(raw, path)
+    if "unknown field" in what:
+        unknown = ".".join(filter(None, [path, what.split("`")[1]]))
+        return f"{unknown} = {_get(raw, unknown)!r}: unknown key; allowed: {_allowed(path)}"
+    return f"{path} = {value!r} (from {origins.get(path, 'config.yaml')}): {what}"
+
+
+def _get(raw: Any, path: str) -> Any:
+    for part in filter(None, path.split(".")):
+        raw = raw.get(part) if isinstance(raw, dict) else None
+    return raw
+
+
+def _allowed(path: str) -> str:
+    kind: Any = Settings
+    for part in filter(None, path.split(".")):
+        kind = next(f.type for f in msgspec.structs.fields(kind) if f.name == part)
+    return ", ".join(f.name for f in msgspec.structs.fields(kind))
+
+
+def _check_together(settings: Settings) -> None:
+    if settings.batch_timeout_ms >= settings.request_timeout_ms:
+        raise ConfigError(
+            f"batch_timeout_ms = {settings.batch_timeout_ms}: must be below "
+            f"request_timeout_ms = {settings.request_timeout_ms}"
+        )
+    if settings.redis.url is not None and not settings.redis.url.startswith(
+        ("redis://", "rediss://", "unix://")
+    ):
+        raise ConfigError("redis.url: expected redis://, rediss:// or unix://")
+    if settings.monitoring.enabled and settings.monitoring.port == settings.server.port:
+        raise ConfigError(f"monitoring.port = {settings.monitoring.port}: is also server.port")
+
+
+def _resolve(settings: Settings, base: Path) -> Settings:
+    return msgspec.structs.replace(
+        settings,
+        models_dir=str((base / settings.models_dir).resolve()),
+        state_dir=str((base / settings.state_dir).resolve()),
+    )

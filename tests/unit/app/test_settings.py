@@ -1,0 +1,121 @@
+"""Settings: where values come from, and how wrong ones are refused."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+
+from app.errors import ConfigError
+from app.settings import Settings, leaves, load
+
+ROOT = Path(__file__).parents[3]
+DEFAULTS = dict(leaves(msgspec.to_builtins(Settings())))
+
+
+def write(directory: Path, text: str) -> str:
+    file = directory / "config.yaml"
+    file.write_text(text)
+    return str(file)
+
+
+def test_environment_wins_over_file_and_file_over_defaults(tmp_path):
+    file = write(tmp_path, "server: {port: 8001, workers: 2}")
+
+    loaded = load(file, {"MLSERVE_SERVER__PORT": "8002"})
+
+    assert loaded.settings.server.port == 8002
+    assert loaded.settings.server.workers == 2
+    assert loaded.settings.server.threads == 128
+    assert loaded.origins == {
+        "server.port": "MLSERVE_SERVER__PORT",
+        "server.workers": "config.yaml",
+    }
+
+
+def test_directories_are_relative_to_the_file(tmp_path):
+    loaded = load(write(tmp_path, "models_dir: store"), {})
+
+    assert loaded.settings.models_dir == str(tmp_path / "store")
+    assert loaded.settings.state_dir == str(tmp_path / ".mlserve")
+
+
+def test_variable_names_the_file(tmp_path):
+    file = write(tmp_path, "max_batch_size: 7")
+
+    assert load(None, {"MLSERVE_CONFIG": file}).settings.max_batch_size == 7
+
+
+WRONG_FILES = {
+    "unknown key": ("server: {prot: 1}", r"server\.prot = 1: unknown key; allowed: host, port"),
+    "unknown section": ("sever: {port: 1}", r"sever = .*unknown key; allowed: models_dir"),
+    "out of range": ("server: {port: 70000}", r"server\.port = 70000 .*<= 65535"),
+    "wrong type": ("server: {port: '80'}", r"server\.port = '80' .*Expected `int`, got `str`"),
+    "number as boolean": ("cache: {enabled: 1}", r"cache\.enabled = 1 .*Expected `bool`"),
+    "not a choice": ("worker: {device: tpu}", r"worker\.device = 'tpu'"),
+    "value where a section is": ("server: 8000", r"server = 8000 .*Expected `object`"),
+    "not a mapping": ("- 1", r"expected keys and values, got list"),
+    "not YAML": ("a: b: c", r"mapping values are not allowed"),
+    "held longer than waited": ("batch_timeout_ms: 5000", r"must be below request_timeout_ms"),
+    "wrong scheme": ("redis: {url: 'http://x'}", r"redis\.url: expected redis://"),
+    "one port twice": ("monitoring: {port: 8000}", r"monitoring\.port = 8000: is also server"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG_FILES.values(), ids=WRONG_FILES)
+def test_wrong_file_is_refused_in_one_line(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(write(tmp_path, text), {})
+
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("MLSERVE_SERVER__PORT", "no", r"server\.port = 'no' \(from MLSERVE_SERVER__PORT\)"),
+        ("MLSERVE_SERVER__PROT", "1", r"MLSERVE_SERVER__PROT: there is no setting 'server\.prot'"),
+        ("MLSERVE_SERVER", "1", r"'server' is a section"),
+        ("MLSERVE_CACHE__ENABLED", "maybe", r"cache\.enabled = 'maybe'"),
+    ],
+)
+def test_wrong_variable_is_refused_by_name(tmp_path, name, value, message):
+    with pytest.raises(ConfigError, match=message):
+        load(write(tmp_path, ""), {name: value})
+
+
+@pytest.mark.parametrize(("text", "expected"), [("false", False), ("true", True), ("0", False)])
+def test_booleans_are_read_as_what_they_say(tmp_path, text, expected):
+    loaded = load(write(tmp_path, ""), {"MLSERVE_CACHE__ENABLED": text})
+
+    assert loaded.settings.cache.enabled is expected
+
+
+def test_missing_named_file_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"absent\.yaml"):
+        load(str(tmp_path / "absent.yaml"), {})
+
+
+@pytest.mark.parametrize("key", DEFAULTS)
+def test_every_key_can_be_set_by_environment(tmp_path, key):
+    name = "MLSERVE_" + key.upper().replace(".", "__")
+    value = {"redis.url": "redis://h:1/0"}.get(key, DEFAULTS[key])
+    text = "null" if value is None else str(value).lower() if value in (True, False) else str(value)
+
+    loaded = load(write(tmp_path, ""), {name: text})
+
+    assert loaded.origins == {key: name}
+
+
+def test_shipped_file_states_every_default():
+    written = dict(leaves(yaml.safe_load((ROOT / "config.yaml").read_text())))
+
+    assert written == DEFAULTS
+
+
+def test_documentation_states_every_default():
+    text = (ROOT / "docs/configuration.md").read_text()
+    rows = dict(re.findall(r"^\| `([a-z_.]+)` \| `([^`]*)` \|", text, re.MULTILINE))
+
+    assert {key: yaml.safe_load(value) for key, value in rows.items()} == DEFAULTS
