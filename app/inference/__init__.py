@@ -1,0 +1,1 @@
+"""Shared. From texts to predictions: gateways (API) and the engine that computes (worker)."""

@@ -1,0 +1,36 @@
+"""Worker process. The formats that a manifest may name; each module is imported on first use.
+
+A format module has `load(artifact_bytes, manifest, device) -> Predictor`; those that can also hold
+a feature extractor have `load_object(artifact_bytes, ref)`.
+"""
+
+import importlib
+from types import ModuleType
+
+from app.errors import LibraryMissing, ManifestInvalid
+from app.models.base import Manifest
+
+FORMATS = {
+    "skops": "app.models.formats.skops_format",
+    "joblib": "app.models.formats.joblib_format",
+    "torch": "app.models.formats.torch_format",
+}
+# Libraries that an installation may lack, and the extra of this package that brings them.
+OPTIONAL = {"torch": "torch", "safetensors": "torch"}
+
+
+def format_module(manifest: Manifest) -> ModuleType:
+    """The module that loads this manifest's format; imports its libraries on first use.
+
+    Raises `ManifestInvalid` with the formats that exist, `LibraryMissing` with what to install.
+    """
+    if manifest.format not in FORMATS:
+        known = ", ".join(FORMATS)
+        raise ManifestInvalid(str(manifest.ref), f"unknown format {manifest.format!r}: {known}")
+    try:
+        return importlib.import_module(FORMATS[manifest.format])
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        if library not in OPTIONAL:
+            raise
+        raise LibraryMissing(library, OPTIONAL[library]) from error

@@ -1,0 +1,191 @@
+"""Worker process. From a version directory to a model that has answered its first text.
+
+Every artifact is read once into memory, compared with what the manifest pins, and parsed from those
+same bytes, so nothing can change between the check and the use.
+"""
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import psutil
+
+from app.errors import (
+    ArtifactInvalid,
+    ArtifactMismatch,
+    ArtifactUnsafe,
+    ManifestInvalid,
+)
+from app.models.base import Artifact, Manifest, Predictor
+from app.models.catalog import Entry
+from app.models.formats import format_module
+from app.models.guard import only_model_errors
+from app.preprocessing.pipeline import Pipeline
+from app.settings import Limits
+
+PICKLE_FORMAT = "joblib"
+# Which format reads an artifact that a pipeline step names.
+OBJECT_FORMATS = {".skops": "skops", ".joblib": PICKLE_FORMAT, ".pkl": PICKLE_FORMAT}
+WARM_UP_TEXTS = ("This is the first text.", "and here comes another one, a little longer!")
+SUM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A version that is ready to answer.
+
+    `memory_bytes` is by how much the process's resident memory grew while it was loaded: memory
+    that was already free in the process is not counted, so it is a lower bound and may be 0.
+    """
+
+    manifest: Manifest
+    digest: str
+    pipeline: Pipeline
+    predictor: Predictor
+    device: str
+    memory_bytes: int
+    loaded_at: float
+
+    @property
+    def ref(self) -> str:
+        """`name-version`."""
+        return str(self.manifest.ref)
+
+    @property
+    def labels(self) -> list[str]:
+        """What the columns of the probabilities mean."""
+        return self.manifest.labels
+
+
+def load(
+    entry: Entry, limits: Limits, device: str = "auto", now: Callable[[], float] = time.time
+) -> LoadedModel:
+    """Verify, build and warm up one version; raises `ModelError` subclasses only.
+
+    `device` is what this process offers: "cpu", "gpu" or "auto" (a GPU where there is one).
+    """
+    if entry.manifest is None:
+        raise entry.error or ManifestInvalid(str(entry.ref), "not readable")
+    with only_model_errors(str(entry.ref)):
+        # Imported before memory is measured: libraries are shared by all models that use them.
+        format_module(entry.manifest)
+        before = _resident_bytes()
+        pipeline, predictor = _build(entry, entry.manifest, limits, device)
+        _warm_up(entry.manifest, pipeline, predictor)
+        return LoadedModel(
+            manifest=entry.manifest,
+            digest=entry.manifest.digest,
+            pipeline=pipeline,
+            predictor=predictor,
+            device=getattr(predictor, "device", "cpu"),
+            memory_bytes=max(0, _resident_bytes() - before),
+            loaded_at=now(),
+        )
+
+
+def _build(
+    entry: Entry, manifest: Manifest, limits: Limits, device: str
+) -> tuple[Pipeline, Predictor]:
+    if not manifest.artifacts:
+        raise ManifestInvalid(str(manifest.ref), "artifacts: there must be at least one")
+    module = format_module(manifest)
+    contents = read_artifacts(entry, limits)
+
+    def artifact(file: str) -> Any:
+        if file not in contents:
+            raise ManifestInvalid(str(manifest.ref), f"pipeline: {file} is not an artifact")
+        return _parse(file, contents[file], manifest, limits)
+
+    first = manifest.artifacts[0].file
+    if manifest.format == PICKLE_FORMAT:
+        _check_pickle_allowed(manifest, limits)
+    pipeline = Pipeline.build(manifest.pipeline, artifact)
+    predictor: Predictor = module.load(contents[first], manifest, device)
+    return pipeline, predictor
+
+
+def read_artifacts(entry: Entry, limits: Limits) -> dict[str, bytes]:
+    """The verified bytes of every artifact by file name; `ArtifactMismatch` where one differs."""
+    manifest = entry.manifest
+    if manifest is None:
+        raise entry.error or ManifestInvalid(str(entry.ref), "not readable")
+    most, total = limits.max_artifact_bytes, sum(row.size_bytes for row in manifest.artifacts)
+    if total > most:
+        raise ArtifactUnsafe(str(entry.ref), f"{total} bytes of artifacts, allowed are {most}")
+    try:
+        folder = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise ArtifactInvalid(str(entry.ref), f"no directory: {error.strerror}") from error
+    try:
+        return {
+            artifact.file: _read(folder, artifact, str(entry.ref))
+            for artifact in manifest.artifacts
+        }
+    finally:
+        os.close(folder)
+
+
+def _read(folder: int, artifact: Artifact, ref: str) -> bytes:
+    try:
+        # A pipe opened without O_NONBLOCK would wait for its writer.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        with open(os.open(artifact.file, flags, dir_fd=folder), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ArtifactUnsafe(ref, f"{artifact.file} is not a regular file")
+            content = b""
+            if status.st_size == artifact.size_bytes:
+                content = file.read(artifact.size_bytes + 1)
+    except OSError as error:
+        raise ArtifactInvalid(ref, f"{artifact.file}: {error.strerror}") from error
+    if len(content) != artifact.size_bytes:
+        raise ArtifactMismatch(
+            ref, artifact.file, f"{status.st_size} bytes", f"{artifact.size_bytes} bytes"
+        )
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != artifact.sha256:
+        raise ArtifactMismatch(ref, artifact.file, f"sha256 {digest}", artifact.sha256)
+    return content
+
+
+def _parse(file: str, content: bytes, manifest: Manifest, limits: Limits) -> Any:
+    ref, suffix = str(manifest.ref), os.path.splitext(file)[1]
+    if suffix == ".json":
+        return msgspec.json.decode(content)
+    if suffix not in OBJECT_FORMATS:
+        raise ManifestInvalid(ref, f"pipeline: {file} is neither skops, joblib nor json")
+    if OBJECT_FORMATS[suffix] == PICKLE_FORMAT:
+        _check_pickle_allowed(manifest, limits)
+    named = msgspec.structs.replace(manifest, format=OBJECT_FORMATS[suffix])
+    return format_module(named).load_object(content, ref)
+
+
+def _check_pickle_allowed(manifest: Manifest, limits: Limits) -> None:
+    if not limits.allow_pickle:
+        raise ArtifactUnsafe(
+            str(manifest.ref), "a pickle can run any code; limits.allow_pickle is false"
+        )
+
+
+def _warm_up(manifest: Manifest, pipeline: Pipeline, predictor: Predictor) -> None:
+    cleaned = [pipeline.clean(text) for text in WARM_UP_TEXTS]
+    found = np.asarray(predictor.predict_proba(pipeline.extract(cleaned)))
+    expected = (len(WARM_UP_TEXTS), len(manifest.labels))
+    if found.shape != expected:
+        raise ArtifactInvalid(
+            str(manifest.ref), f"warm-up gave the shape {found.shape}, not {expected}"
+        )
+    if not np.isfinite(found).all():
+        raise ArtifactInvalid(str(manifest.ref), "warm-up gave NaN or infinite probabilities")
+    if (found < 0).any() or (abs(found.sum(axis=1) - 1) > SUM_TOLERANCE).any():
+        raise ArtifactInvalid(str(manifest.ref), "warm-up gave probabilities that do not sum to 1")
+
+
+def _resident_bytes() -> int:
+    return int(psutil.Process().memory_info().rss)

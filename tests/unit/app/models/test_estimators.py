@@ -1,0 +1,92 @@
+"""Estimators as predictors: the order of columns and the short cut for logistic regression."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
+
+from app.errors import ArtifactInvalid
+from app.models.base import Manifest
+from app.models.estimators import EstimatorPredictor, LogisticPredictor, tame, to_predictor
+from tests.models import LABELS, train
+
+ROWS = sparse.random_array((40, 12), density=0.4, rng=np.random.default_rng(0), format="csr")
+
+
+def manifest(labels):
+    return Manifest(name="tiny", version="v1", format="skops", labels=labels, artifacts=[])
+
+
+def fit(estimator, classes=LABELS):
+    return estimator.fit(ROWS, [classes[at % len(classes)] for at in range(40)])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_short_cut_gives_what_scikit_learn_gives(dtype):
+    fitted = fit(LogisticRegression())
+    rows = ROWS.astype(dtype)
+
+    predictor = to_predictor(fitted, manifest(list(LABELS)))
+
+    assert isinstance(predictor, LogisticPredictor)
+    found = predictor.predict_proba(rows)
+    assert found == pytest.approx(fitted.predict_proba(rows), abs=1e-12)
+    assert found.dtype == np.float64
+
+
+def test_short_cut_follows_the_order_of_the_labels():
+    fitted = fit(LogisticRegression())
+    predictor = to_predictor(fitted, manifest(["positive", "negative", "neutral"]))
+
+    found = predictor.predict_proba(ROWS)
+
+    assert found == pytest.approx(fitted.predict_proba(ROWS)[:, [2, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("estimator", "classes"),
+    [
+        (OneVsRestClassifier(LogisticRegression()), LABELS),
+        (LogisticRegression(), ("no", "yes")),
+        (LogisticRegression(solver="liblinear"), ("no", "yes")),
+    ],
+    ids=["one against rest", "two classes", "liblinear"],
+)
+def test_other_estimators_answer_themselves(estimator, classes):
+    fitted = fit(estimator, classes)
+
+    predictor = to_predictor(fitted, manifest(list(classes)))
+
+    assert isinstance(predictor, EstimatorPredictor)
+    assert predictor.predict_proba(ROWS) == pytest.approx(fitted.predict_proba(ROWS))
+
+
+def test_numbered_classes_take_the_labels_in_their_order():
+    fitted = fit(LogisticRegression(), (0, 1, 2))
+
+    found = to_predictor(fitted, manifest(list(LABELS))).predict_proba(ROWS)
+
+    assert found == pytest.approx(fitted.predict_proba(ROWS))
+
+
+@pytest.mark.parametrize("labels", [["negative", "positive"], ["negative", "neutral", "other"]])
+def test_labels_that_are_not_the_classes_are_refused(labels):
+    with pytest.raises(ArtifactInvalid, match="its classes are"):
+        to_predictor(fit(LogisticRegression()), manifest(labels))
+
+
+def test_nan_deep_inside_an_estimator_is_found():
+    fitted = fit(OneVsRestClassifier(LogisticRegression()))
+    fitted.estimators_[1].coef_[0, 3] = np.nan
+
+    with pytest.raises(ArtifactInvalid, match="coef_ of LogisticRegression holds NaN"):
+        tame(fitted, "tiny-v1")
+
+
+def test_nan_in_the_weights_of_terms_is_found():
+    fitted = train()
+    fitted[0].idf_ = np.full(len(fitted[0].vocabulary_), np.nan)
+
+    with pytest.raises(ArtifactInvalid, match="holds NaN"):
+        tame(fitted, "tiny-v1")

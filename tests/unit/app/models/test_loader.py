@@ -1,0 +1,352 @@
+"""From a version directory to a model that answers, and every reason why it may not."""
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import joblib
+import msgspec
+import numpy as np
+import pytest
+import sklearn
+import skops.io
+from sklearn.svm import LinearSVC
+
+from app.errors import (
+    ArtifactInvalid,
+    ArtifactMismatch,
+    ArtifactUnsafe,
+    LibraryMismatch,
+    ManifestInvalid,
+    ModelError,
+)
+from app.models.base import Ref, StepSpec
+from app.models.catalog import Entry, read_manifest
+from app.models.loader import load
+from app.settings import Limits
+from tests.models import (
+    LIMITS,
+    build_model,
+    edit_manifest,
+    entry,
+    skops_bytes,
+    train,
+)
+from tests.odd_classifier import OddClassifier
+
+FILE = "model.skops"
+
+
+@pytest.fixture
+def version(tmp_path: Path) -> Path:
+    return build_model(tmp_path)
+
+
+def test_loaded_model_answers_in_the_order_of_its_labels(version: Path) -> None:
+    model = load(entry(version), LIMITS, now=lambda: 12.0)
+
+    found = model.predictor.predict_proba(model.pipeline.extract(["good day", "bad night"]))
+
+    assert [model.labels[column] for column in found.argmax(axis=1)] == ["positive", "negative"]
+    assert (model.ref, model.device, model.loaded_at) == ("tiny-v1", "cpu", 12.0)
+    assert model.digest == read_manifest(version).digest
+    assert model.memory_bytes >= 0
+
+
+def test_labels_in_another_order_than_the_classes_are_mapped(tmp_path: Path) -> None:
+    path = build_model(tmp_path, labels=["positive", "negative", "neutral"])
+
+    model = load(entry(path), LIMITS)
+
+    found = model.predictor.predict_proba(["good day"])
+    assert model.labels[int(found.argmax())] == "positive"
+
+
+def truncate(path: Path) -> None:
+    (path / FILE).write_bytes((path / FILE).read_bytes()[:-100])
+
+
+def flip_one_byte(path: Path) -> None:
+    content = bytearray((path / FILE).read_bytes())
+    content[len(content) // 2] ^= 1
+    (path / FILE).write_bytes(content)
+
+
+def append(path: Path) -> None:
+    (path / FILE).write_bytes((path / FILE).read_bytes() + b"x")
+
+
+def remove(path: Path) -> None:
+    (path / FILE).unlink()
+
+
+def replace_by_link(path: Path) -> None:
+    (path / FILE).rename(path.parent / "elsewhere")
+    (path / FILE).symlink_to(path.parent / "elsewhere")
+
+
+def replace_by_pipe(path: Path) -> None:
+    (path / FILE).unlink()
+    os.mkfifo(path / FILE)
+
+
+def replace_by_directory(path: Path) -> None:
+    (path / FILE).unlink()
+    (path / FILE).mkdir()
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "sentence"),
+    [
+        (truncate, ArtifactMismatch, "bytes, the manifest says"),
+        (append, ArtifactMismatch, "bytes, the manifest says"),
+        (flip_one_byte, ArtifactMismatch, "is sha256"),
+        (remove, ArtifactInvalid, "No such file"),
+        (replace_by_link, ArtifactInvalid, "symbolic links"),
+        (replace_by_pipe, ArtifactUnsafe, "not a regular file"),
+        (replace_by_directory, ArtifactInvalid, "Is a directory"),
+    ],
+)
+def test_artifact_that_is_not_the_pinned_one_is_refused(
+    version: Path, damage: Callable[[Path], None], error: type[ModelError], sentence: str
+) -> None:
+    damage(version)
+
+    with pytest.raises(error, match=sentence) as caught:
+        load(entry(version), LIMITS)
+
+    assert str(version.parent) not in str(caught.value)
+
+
+@pytest.mark.timeout(10)
+def test_digest_is_verified_before_anything_is_parsed(tmp_path: Path) -> None:
+    """A file that is no skops file at all fails by its digest, not in the parser."""
+    path = build_model(tmp_path, files={FILE: b"garbage"})
+    (path / FILE).write_bytes(b"Garbage")
+
+    with pytest.raises(ArtifactMismatch):
+        load(entry(path), LIMITS)
+
+
+def test_artifacts_that_are_too_large_together_are_not_read(tmp_path: Path) -> None:
+    files = {FILE: skops_bytes(), "more.json": bytes(1000)}
+    path = build_model(tmp_path, files=files)
+    limits = Limits(max_artifact_bytes=len(skops_bytes()) + 999)
+    (path / FILE).unlink()
+
+    with pytest.raises(ArtifactUnsafe, match="bytes of artifacts, allowed are"):
+        load(entry(path), limits)
+
+
+def test_version_directory_that_is_a_link_is_refused(version: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(version)
+    found = entry(version)
+
+    with pytest.raises(ArtifactInvalid):
+        load(Entry(found.ref, tmp_path / "link", found.manifest, None), LIMITS)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"garbage", skops_bytes()[:5000], b"PK\x05\x06" + bytes(18)],
+    ids=["empty", "no zip", "half a zip", "empty zip"],
+)
+def test_pinned_garbage_is_an_invalid_artifact(tmp_path: Path, content: bytes) -> None:
+    path = build_model(tmp_path, files={FILE: content})
+
+    with pytest.raises(ArtifactInvalid):
+        load(entry(path), LIMITS)
+
+
+def test_entry_without_a_manifest_raises_its_own_error(tmp_path: Path) -> None:
+    fault = ManifestInvalid("tiny-v1", "wrong")
+
+    with pytest.raises(ManifestInvalid, match="wrong"):
+        load(Entry(Ref("tiny", "v1"), tmp_path, None, fault), LIMITS)
+
+
+def test_library_versions_match_in_their_minor_release(tmp_path: Path) -> None:
+    major, minor = sklearn.__version__.split(".")[:2]
+    other_patch = build_model(tmp_path, libraries={"scikit-learn": f"{major}.{minor}.99"})
+    other_minor = build_model(tmp_path, version="v2", libraries={"scikit-learn": f"{major}.999.0"})
+
+    assert load(entry(other_patch), LIMITS)
+    with pytest.raises(LibraryMismatch) as caught:
+        load(entry(other_minor), LIMITS)
+    assert f"{major}.999.0" in str(caught.value)
+    assert sklearn.__version__ in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"format": "onnx"}, "unknown format 'onnx': skops, joblib, torch"),
+        ({"artifacts": []}, "at least one"),
+        ({"libraries": {}}, "version of scikit-learn is missing"),
+        ({"device": "gpu"}, "runs on the CPU"),
+        ({"pipeline": [StepSpec(step="sparkle")]}, "unknown step"),
+        ({"pipeline": [StepSpec(step="tfidf", options={"artifact": "x.json"})]}, "not an artifact"),
+    ],
+)
+def test_manifest_that_cannot_be_followed_is_invalid(
+    version: Path, changes: dict[str, object], sentence: str
+) -> None:
+    edit_manifest(version, **changes)
+
+    with pytest.raises(ManifestInvalid, match=sentence):
+        load(entry(version), LIMITS)
+
+
+def test_feature_artifact_of_an_unknown_kind_is_invalid(tmp_path: Path) -> None:
+    step = StepSpec(step="tfidf", options={"artifact": "features.txt"})
+    files = {FILE: skops_bytes(), "features.txt": b"text"}
+    path = build_model(tmp_path, files=files, pipeline=[step])
+
+    with pytest.raises(ManifestInvalid, match="neither skops, joblib nor json"):
+        load(entry(path), LIMITS)
+
+
+def test_classes_that_are_not_the_labels_are_refused(tmp_path: Path) -> None:
+    path = build_model(tmp_path, labels=["one", "two", "three"])
+
+    with pytest.raises(ArtifactInvalid, match="classes are negative, neutral, positive"):
+        load(entry(path), LIMITS)
+
+
+def test_estimator_without_probabilities_is_refused(tmp_path: Path) -> None:
+    content = skops.io.dumps(train(classifier=LinearSVC()))
+    path = build_model(tmp_path, files={FILE: content})
+
+    with pytest.raises(ArtifactInvalid, match="not a fitted classifier with probabilities"):
+        load(entry(path), LIMITS)
+
+
+def test_nan_weights_are_refused(tmp_path: Path) -> None:
+    broken = train()
+    broken[-1].coef_[0, 0] = np.nan
+    path = build_model(tmp_path, files={FILE: skops.io.dumps(broken)})
+
+    with pytest.raises(ArtifactInvalid, match="coef_ of LogisticRegression holds NaN"):
+        load(entry(path), LIMITS)
+
+
+def test_vectorizer_that_would_open_files_is_unsafe(tmp_path: Path) -> None:
+    """With input="filename" scikit-learn reads the file that the user's text names."""
+    reader = train()
+    reader[0].set_params(input="filename")
+    path = build_model(tmp_path, files={FILE: skops.io.dumps(reader)})
+
+    with pytest.raises(ArtifactUnsafe, match="would read files"):
+        load(entry(path), LIMITS)
+
+
+def test_two_threads_load_the_same_version(version: Path) -> None:
+    found: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(load(entry(version), LIMITS).digest))
+        for _ in range(2)
+    ]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert found == [read_manifest(version).digest] * 2
+
+
+NAN = float("nan")
+GOOD_ROW = [0.2, 0.3, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ([GOOD_ROW], r"the shape \(1, 3\), not \(2, 3\)"),
+        ([[0.5, 0.5]] * 2, r"the shape \(2, 2\), not \(2, 3\)"),
+        ([GOOD_ROW, [NAN, 0.5, 0.5]], "NaN or infinite"),
+        ([GOOD_ROW, [0.5, 0.5, 0.5]], "do not sum to 1"),
+        ([GOOD_ROW, [1.5, 0.0, -0.5]], "do not sum to 1"),
+    ],
+    ids=["a row missing", "a column missing", "NaN", "sum above 1", "below 0"],
+)
+def test_version_whose_first_answers_are_no_probabilities_is_invalid(
+    tmp_path: Path, rows: list[list[float]], sentence: str
+) -> None:
+    path = build_pickle(tmp_path, OddClassifier(rows))
+
+    with pytest.raises(ArtifactInvalid, match=sentence):
+        load(entry(path), Limits(allow_pickle=True))
+
+
+class Bomb:
+    """A pickle that ends the process which loads it."""
+
+    def __reduce__(self) -> tuple[object, tuple[int]]:
+        return (os._exit, (3,))
+
+
+class Quitter:
+    """A pickle that asks the process to end."""
+
+    def __reduce__(self) -> tuple[object, tuple[int]]:
+        return (sys.exit, (3,))
+
+
+def pickle_of(tmp_path: Path, thing: object) -> bytes:
+    joblib.dump(thing, tmp_path / "thing.joblib")
+    return (tmp_path / "thing.joblib").read_bytes()
+
+
+def build_pickle(tmp_path: Path, thing: object) -> Path:
+    content = pickle_of(tmp_path, thing)
+    return build_model(tmp_path, files={"model.joblib": content}, format="joblib")
+
+
+def test_pickle_without_permission_never_runs(tmp_path: Path) -> None:
+    path = build_pickle(tmp_path, Bomb())
+
+    with pytest.raises(ArtifactUnsafe, match=r"limits\.allow_pickle is false"):
+        load(entry(path), LIMITS)
+
+
+def test_pickled_features_without_permission_never_run(tmp_path: Path) -> None:
+    files = {FILE: skops_bytes(), "features.joblib": pickle_of(tmp_path, Bomb())}
+    step = StepSpec(step="tfidf", options={"artifact": "features.joblib"})
+    path = build_model(tmp_path, files=files, pipeline=[step])
+
+    with pytest.raises(ArtifactUnsafe, match=r"limits\.allow_pickle is false"):
+        load(entry(path), LIMITS)
+
+
+def test_pickle_with_another_digest_never_runs(tmp_path: Path) -> None:
+    path = build_pickle(tmp_path, Bomb())
+    bomb = read_manifest(path).artifacts[0]
+    edit_manifest(path, artifacts=[msgspec.structs.replace(bomb, sha256="0" * 64)])
+
+    with pytest.raises(ArtifactMismatch):
+        load(entry(path), Limits(allow_pickle=True))
+
+
+def test_pickle_with_permission_and_digest_answers(tmp_path: Path) -> None:
+    path = build_pickle(tmp_path, train())
+
+    model = load(entry(path), Limits(allow_pickle=True))
+
+    assert model.labels[int(model.predictor.predict_proba(["good day"]).argmax())] == "positive"
+
+
+def test_pickle_that_asks_the_process_to_end_is_invalid(tmp_path: Path) -> None:
+    path = build_pickle(tmp_path, Quitter())
+
+    with pytest.raises(ArtifactInvalid):
+        load(entry(path), Limits(allow_pickle=True))
+
+
+def test_pickle_that_is_no_classifier_is_invalid(tmp_path: Path) -> None:
+    path = build_pickle(tmp_path, {"a": "dict"})
+
+    with pytest.raises(ArtifactInvalid, match="dict is not a fitted classifier"):
+        load(entry(path), Limits(allow_pickle=True))

@@ -1,0 +1,209 @@
+"""What a process holds, compared with what is on disk."""
+
+import shutil
+import threading
+
+import numpy as np
+import pytest
+
+from app.errors import ModelUnavailable
+from app.fleet import FAILED, READY
+from app.models import registry as registry_module
+from app.models.base import Ref
+from app.models.catalog import Catalog
+from app.models.registry import Registry
+from app.settings import Limits
+from tests.models import activate, build_model, edit_manifest, skops_bytes
+
+
+class Disk:
+    """A models directory and a registry beside it."""
+
+    def __init__(self, root):
+        self.root = root
+        self.catalog = Catalog(root, "tiny")
+        self.registry = Registry(Limits(), "cpu", now=lambda: 5.0)
+
+    def reconcile(self, first=None):
+        return self.registry.reconcile(self.catalog.entries(fresh=True), first)
+
+    def held(self):
+        return {model.ref: model for model in self.registry.held()}
+
+
+@pytest.fixture
+def disk(tmp_path):
+    build_model(tmp_path)
+    return Disk(tmp_path)
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """The refs that were loaded or tried, in order."""
+    tried = []
+    real = registry_module.load
+
+    def load(entry, *rest):
+        tried.append(str(entry.ref))
+        return real(entry, *rest)
+
+    monkeypatch.setattr(registry_module, "load", load)
+    return tried
+
+
+def test_what_is_on_disk_is_loaded_once(disk, loads):
+    build_model(disk.root, version="v2", strength=1.0)
+
+    changes = disk.reconcile()
+    again = disk.reconcile()
+
+    assert changes.loaded == ["tiny-v1", "tiny-v2"]
+    assert not again
+    assert loads == ["tiny-v1", "tiny-v2"]
+    assert disk.held()["tiny-v1"].status == READY
+    assert disk.held()["tiny-v1"].loaded_at == 5.0
+    assert disk.registry.get("tiny-v2").digest == disk.held()["tiny-v2"].digest
+
+
+def test_wanted_version_is_loaded_before_all_others(disk, loads):
+    build_model(disk.root, version="v2", strength=1.0)
+    build_model(disk.root, name="another")
+
+    disk.reconcile(first=Ref("tiny", "v2"))
+
+    assert loads == ["tiny-v2", "another-v1", "tiny-v1"]
+
+
+def test_active_version_of_the_catalog_can_be_the_first(disk, loads):
+    build_model(disk.root, version="v2", strength=1.0)
+    activate(disk.root, tiny="v2")
+
+    disk.catalog.entries(fresh=True)
+    disk.reconcile(first=disk.catalog.active("tiny"))
+
+    assert loads[0] == "tiny-v2"
+
+
+def test_version_that_left_the_disk_is_dropped_and_its_users_keep_it(disk):
+    disk.reconcile()
+    model = disk.registry.get("tiny-v1")
+
+    shutil.rmtree(disk.root / "tiny")
+    changes = disk.reconcile()
+
+    assert changes.dropped == ["tiny-v1"]
+    assert disk.registry.held() == []
+    assert np.isfinite(model.predictor.predict_proba(["good day"])).all()
+    with pytest.raises(ModelUnavailable, match="does not hold it"):
+        disk.registry.get("tiny-v1")
+
+
+def test_broken_version_is_reported_and_the_others_serve(disk):
+    broken = build_model(disk.root, version="v2", strength=1.0)
+    (broken / "model.skops").write_bytes(b"damaged")
+
+    changes = disk.reconcile()
+
+    assert (changes.loaded, changes.failed) == (["tiny-v1"], ["tiny-v2"])
+    assert disk.held()["tiny-v2"].status == FAILED
+    assert "7 bytes" in disk.held()["tiny-v2"].error
+    with pytest.raises(ModelUnavailable, match="7 bytes"):
+        disk.registry.get("tiny-v2")
+
+
+def test_unchanged_broken_version_is_not_tried_again(disk, loads):
+    (disk.root / "tiny/v1/model.skops").write_bytes(b"damaged")
+
+    disk.reconcile()
+    again = disk.reconcile()
+
+    assert not again
+    assert loads == ["tiny-v1"]
+
+
+def test_version_whose_file_was_mended_is_tried_again(disk):
+    (disk.root / "tiny/v1/model.skops").write_bytes(b"damaged")
+    disk.reconcile()
+
+    (disk.root / "tiny/v1/model.skops").write_bytes(skops_bytes())
+
+    assert disk.reconcile().loaded == ["tiny-v1"]
+    assert disk.held()["tiny-v1"].error is None
+
+
+def test_version_whose_manifest_was_mended_is_tried_again(disk):
+    edit_manifest(disk.root / "tiny/v1", libraries={})
+    disk.reconcile()
+    assert disk.held()["tiny-v1"].status == FAILED
+
+    edit_manifest(disk.root / "tiny/v1", libraries={"scikit-learn": "0.1"})
+    disk.reconcile()
+
+    assert "written with scikit-learn 0.1" in disk.held()["tiny-v1"].error
+
+
+def test_loaded_version_keeps_serving_when_its_manifest_breaks(disk):
+    disk.reconcile()
+
+    (disk.root / "tiny/v1/model.yaml").write_text("not: a manifest")
+    changes = disk.reconcile()
+
+    assert changes.failed == ["tiny-v1"]
+    assert disk.held()["tiny-v1"].status == READY
+    assert "model.yaml" in disk.held()["tiny-v1"].error
+    assert disk.registry.get("tiny-v1")
+
+
+def test_manifest_that_was_put_back_clears_the_error(disk):
+    disk.reconcile()
+    manifest = (disk.root / "tiny/v1/model.yaml").read_text()
+    (disk.root / "tiny/v1/model.yaml").write_text("not: a manifest")
+    disk.reconcile()
+
+    (disk.root / "tiny/v1/model.yaml").write_text(manifest)
+    disk.reconcile()
+
+    assert disk.held()["tiny-v1"].error is None
+
+
+def test_error_of_a_version_that_left_the_disk_is_forgotten(disk):
+    (disk.root / "tiny/v1/model.skops").write_bytes(b"damaged")
+    disk.reconcile()
+
+    shutil.rmtree(disk.root / "tiny")
+    disk.reconcile()
+
+    assert disk.registry.held() == []
+
+
+def test_readers_always_see_a_version_while_another_is_loaded(disk):
+    """Every look, taken at any moment of a reconcile, finds the version that was there before."""
+    disk.reconcile()
+    build_model(disk.root, version="v2", strength=1.0)
+    build_model(disk.root, version="v3", strength=2.0)
+    done = threading.Event()
+    looks = []
+
+    def read():
+        while not done.is_set():
+            looks.append(disk.registry.get("tiny-v1").ref)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    disk.reconcile()
+    done.set()
+    reader.join()
+
+    assert set(looks) == {"tiny-v1"}
+    assert len(disk.registry.held()) == 3
+
+
+def test_each_load_is_one_line_with_ref_duration_and_memory(disk, caplog):
+    caplog.set_level("INFO", "app.models.registry")
+
+    disk.reconcile()
+
+    (line,) = caplog.records
+    assert (line.message, line.ref) == ("model loaded", "tiny-v1")
+    assert line.duration_s >= 0
+    assert line.memory_bytes >= 0

@@ -1,0 +1,93 @@
+"""The text steps, and the laws that hold for any text."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.preprocessing import text
+from app.preprocessing.pipeline import TEXT_STEPS
+
+# Lone surrogates included, which `st.text()` leaves out.
+any_text = st.text(st.characters(exclude_categories=()))
+# Text that is likely to hold what the steps look for.
+ascii_parts = st.sampled_from(
+    ["http://a.b/c", "WWW.x", "@me", "#tag", "##", "&amp;lt;", ":-)", "don't", "not", "so", "!!"]
+)
+other_parts = st.sampled_from(
+    ["aaaa", "\u0301", "İ", "ß", "\u2028", " ", "\x00", "\ud83d", "\ude00", "मैं", "你好", "."]
+)
+web_text = st.lists(ascii_parts | other_parts, max_size=12).map("".join)
+IDEMPOTENT = sorted(TEXT_STEPS.keys() - {"html_entities"})
+
+
+@given(any_text | web_text)
+@pytest.mark.parametrize("step", sorted(TEXT_STEPS))
+def test_step_gives_text_for_any_text(step, given_text):
+    assert isinstance(TEXT_STEPS[step](given_text), str)
+
+
+@given(any_text | web_text)
+@pytest.mark.parametrize("step", IDEMPOTENT)
+def test_step_done_twice_changes_nothing_more(step, given_text):
+    once = TEXT_STEPS[step](given_text)
+
+    assert TEXT_STEPS[step](once) == once
+
+
+@given(any_text, st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"]))
+def test_unicode_gives_normal_text_that_can_be_encoded(given_text, form):
+    normal = text.normalize_unicode(given_text, form=form)
+
+    assert unicodedata.is_normalized(form, normal)
+    normal.encode("utf-8")
+
+
+@given(any_text | web_text, st.sampled_from(["words", "social"]))
+def test_tokenize_keeps_tokens_whole_when_repeated(given_text, pattern):
+    tokens = text.tokenize(given_text, pattern=pattern)
+
+    assert text.tokenize(tokens, pattern=pattern) == tokens
+    assert "  " not in tokens
+    assert tokens == tokens.strip(" ")
+
+
+@given(any_text | web_text, st.integers(1, 5))
+def test_limit_repeats_leaves_no_longer_run(given_text, max_run):
+    limited = text.limit_repeats(given_text, max_run=max_run)
+
+    assert all(len(set(limited[at : at + max_run + 1])) > 1 for at in range(len(limited) - max_run))
+
+
+@given(any_text)
+def test_special_characters_leave_letters_marks_digits_and_white_space(given_text):
+    left = text.replace_special_characters(given_text, keep="'")
+
+    assert all(c == "'" or c.isspace() or unicodedata.category(c)[0] in "LMN" for c in left)
+
+
+@pytest.mark.parametrize(
+    ("step", "options", "before", "after"),
+    [
+        ("unicode", {"form": "NFKC"}, "ﬁne \uff21", "fine A"),
+        ("unicode", {}, "e\u0301 \ud83d\ude00 \ud83d", "é 😀 \ufffd"),
+        ("html_entities", {}, "Q&amp;A &#39;x&#39;", "Q&A 'x'"),
+        ("lowercase", {}, "ÀB Ж", "àb ж"),
+        ("urls", {"replacement": "_url_"}, "see HTTPS://x.org/a?b=c now", "see _url_ now"),
+        ("urls", {"replacement": r"\1"}, "www.x.org", r"\1"),
+        ("mentions", {"replacement": "_user_"}, "hi @Bob_1, a@b.org", "hi _user_, a@b.org"),
+        ("hashtags", {}, "#good C# # x", "good C# # x"),
+        ("repeats", {}, "soooooo goood!!!!!", "sooo goood!!!"),
+        ("repeats", {"max_run": 1}, "aab", "ab"),
+        ("special_characters", {"keep": "!"}, "a-b! (c)", "a b!  c "),
+        ("special_characters", {"replacement": ""}, "मैं, a-b", "मैं ab"),
+        ("whitespace", {}, " a\t\n b\u3000c ", "a b c"),
+        ("tokenize", {}, "it's 5 o'clock: go!", "it s 5 o clock go"),
+        ("tokenize", {"pattern": "social"}, "isn't :-) great!!! <3", "isn't :-) great !!! <3"),
+        ("negation", {}, "not a good film , really", "not not_a not_good not_film , really"),
+        ("negation", {"max_words": 1}, "i don't like it", "i don't not_like it"),
+    ],
+)  # fmt: skip
+def test_step_does_what_it_is_named_after(step, options, before, after):
+    assert TEXT_STEPS[step](before, **options) == after
