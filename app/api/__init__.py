@@ -1,0 +1,70 @@
+"""API process. The HTTP API: `create_app` puts it together and starts nothing."""
+
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any, cast
+
+from flask import Flask
+from flask.json.provider import DefaultJSONProvider
+
+from app.api.exporter import AccessLog, Exporter
+from app.api.extensions import Api
+from app.api.gate import Gate
+from app.api.routes import BLUEPRINTS
+from app.api.routes.docs import ASSETS, PAGE
+from app.api.routes.docs import blp as docs
+from app.api.routes.metrics import blp as metrics
+from app.api.scope import RequestScope
+from app.api.services import Services, attach
+from app.inference.gateway import CeleryGateway, Gateway
+from app.inference.service import Predictions
+from app.models.catalog import Catalog
+from app.monitoring.metrics import Metrics
+from app.settings import Settings
+
+DESCRIPTION = (
+    "Text classification. Every error has one body, RFC 9457 problem details: `code` says which "
+    "kind it is, `errors` what is wrong with each field, `request_id` finds it in the logs."
+)
+CONFIG: dict[str, Any] = {
+    "API_TITLE": "mlserve",
+    "API_VERSION": version("mlserve"),
+    # The newest that the bundled Swagger UI can show.
+    "OPENAPI_VERSION": "3.0.3",
+    "OPENAPI_URL_PREFIX": "/",
+    "OPENAPI_JSON_PATH": "openapi.json",
+    "OPENAPI_SWAGGER_UI_PATH": PAGE,
+    "OPENAPI_SWAGGER_UI_URL": ASSETS,
+    # Without `validatorUrl` the page would send our address to a public service.
+    "OPENAPI_SWAGGER_UI_CONFIG": {"deepLinking": True, "validatorUrl": None},
+    "API_SPEC_OPTIONS": {"info": {"description": DESCRIPTION}},
+}
+
+
+class App(Flask):
+    """Flask without async views."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """`func` itself: Flask would inspect every view and hook again with every request."""
+        return func
+
+
+def create_app(settings: Settings, gateway: Gateway | None = None) -> Flask:
+    """The WSGI application; `gateway` replaces the real workers, for tests and local use."""
+    app = App("app.api", static_folder=None)
+    app.config.update(CONFIG)
+    cast(DefaultJSONProvider, app.json).sort_keys = False
+    # A redirect to the path as it should be would answer in HTML; such paths are not found.
+    app.url_map.merge_slashes = False
+    exporter = Exporter(app, Metrics()) if settings.monitoring.enabled else None
+    catalog = Catalog(settings.models_dir, settings.default_model)
+    predictions = Predictions(settings, catalog, gateway or CeleryGateway(settings))
+    attach(app, Services(settings, Gate(settings.limits), predictions, exporter))
+    api = Api(app)
+    for blueprint in BLUEPRINTS:
+        if blueprint is not metrics or exporter is not None:
+            api.register_blueprint(blueprint)
+    app.register_blueprint(docs)
+    AccessLog(app)
+    app.wsgi_app = RequestScope(app.wsgi_app)  # type: ignore[method-assign]
+    return app

@@ -1,0 +1,91 @@
+"""API process. prometheus-flask-exporter with this project's metrics and bounded labels.
+
+The exporter's own defaults put raw paths and methods, which callers choose, into labels.
+"""
+
+import logging
+import time
+from typing import Any
+
+from flask import Flask, Response, request
+from prometheus_client.exposition import choose_encoder
+from prometheus_flask_exporter import PrometheusMetrics
+
+from app.api.scope import STARTED
+from app.monitoring.metrics import Metrics
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OTHER_METHOD = "OTHER"
+UNMATCHED = "unmatched"
+# Asked every few seconds by machines, which see the answer themselves.
+PROBES = frozenset({"/health/live", "/health/ready", "/livez", "/readyz", "/healthz", "/metrics"})
+
+
+class Exporter(PrometheusMetrics):
+    """Counts every request of an app."""
+
+    def __init__(self, app: Flask, metrics: Metrics) -> None:
+        self.metrics = metrics
+        # A child is looked up in a plain dict: `labels()` takes a lock and costs as much as `inc`.
+        self._counters: dict[tuple[str, str, int], Any] = {}
+        self._histograms: dict[tuple[str, str], Any] = {}
+        super().__init__(app, path=None, group_by=route_of, registry=metrics.registry)
+
+    def export_defaults(self, *_: Any, app: Flask, **__: Any) -> None:
+        """Our two metrics instead of the exporter's four."""
+        app.after_request(self._count)
+
+    def generate_metrics(
+        self, accept_header: str | None = None, names: list[str] | None = None
+    ) -> tuple[str, str]:
+        """The exposition and its content type; `names` is ignored, as several processes need."""
+        encode, content_type = choose_encoder(accept_header or "")
+        return encode(self.metrics.readable()).decode("utf-8"), content_type
+
+    def _count(self, response: Response) -> Response:
+        # The proxy looks the request up again at every access.
+        this = request._get_current_object()  # type: ignore[attr-defined]
+        method, route = method_of(this), route_of(this)
+        key = (method, route, response.status_code)
+        counter = self._counters.get(key)
+        if counter is None:
+            counter = self._counters[key] = self.metrics.requests.labels(*map(str, key))
+        histogram = self._histograms.get(key[:2])
+        if histogram is None:
+            histogram = self.metrics.request_seconds.labels(method, route)
+            self._histograms[key[:2]] = histogram
+        counter.inc()
+        histogram.observe(time.perf_counter() - this.environ[STARTED])
+        return response
+
+
+class AccessLog:
+    """One line a request, without its body: errors of ours at warning, others' at info."""
+
+    def __init__(self, app: Flask) -> None:
+        self._logger = logging.getLogger("app.api.access")
+        app.after_request(self._log)
+
+    def _log(self, response: Response) -> Response:
+        status = response.status_code
+        # A line costs more than the rest of a request: a good answer is worth one only to debug.
+        level = logging.DEBUG
+        if status >= 400 and route_of(request) not in PROBES:
+            level = logging.INFO if status < 500 else logging.WARNING
+        if self._logger.isEnabledFor(level):
+            took_ms = round((time.perf_counter() - request.environ[STARTED]) * 1000, 1)
+            line = {"method": method_of(request), "route": route_of(request)}
+            self._logger.log(level, "answered", extra=line | {"status": status, "ms": took_ms})
+        return response
+
+
+def method_of(of: Any) -> str:
+    """The method, if it is one that HTTP knows."""
+    method: str = of.method
+    return method if method in METHODS else OTHER_METHOD
+
+
+def route_of(of: Any) -> str:
+    """The pattern of the route that matched."""
+    rule = of.url_rule
+    return rule.rule if rule is not None else UNMATCHED

@@ -1,0 +1,159 @@
+"""API process. flask-smorest as this project uses it: one error body, errors that document it."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import flask_smorest
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from app.api.gate import BODY_ERRORS, JSON_TYPE, Body
+from app.api.schemas.problem import PROBLEM_TYPE, Problem, ProblemSchema, example, title
+from app.api.scope import HEADER, REQUEST_ID
+from app.api.services import services_of
+from app.errors import ServingError
+
+logger = logging.getLogger(__name__)
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+_TEXT = {"type": "string"}
+REQUEST_ID_HEADER = {HEADER: {"description": "The caller's, or a new one.", "schema": _TEXT}}
+_RETRY_AFTER = {
+    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
+}
+REQUEST_ID_PARAMETER = {
+    "in": "header",
+    "name": HEADER,
+    "description": "Echoed, and in every log line of the request. Otherwise one is made.",
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+}
+
+
+class Api(flask_smorest.Api):
+    """Answers every error with problem details."""
+
+    ERROR_SCHEMA = ProblemSchema
+    # Views name their errors with `Blueprint.raises`.
+    DEFAULT_ERROR_RESPONSE_NAME = None
+
+    def handle_http_exception(self, error: HTTPException) -> Response:
+        """404, 405 and whatever else Flask and Werkzeug raise."""
+        problem = Problem.of_status(error.code or 500, error.description or "", _request_id())
+        self._count(problem.code)
+        answer = problem.response()
+        answer.headers.extend((k, v) for k, v in error.get_headers() if k == "Allow")
+        return answer
+
+    def _register_pagination_header(self) -> None:
+        """No route has pages: its schema would stand in the document unused."""
+
+    def _register_error_handlers(self) -> None:
+        super()._register_error_handlers()
+        self._app.register_error_handler(ServingError, self._handle_serving_error)
+        self._app.register_error_handler(Exception, self._handle_unknown)
+
+    def _handle_serving_error(self, error: ServingError) -> Response:
+        self._count(error.code)
+        return Problem.of(error, _request_id()).response(error.retry_after_s)
+
+    def _handle_unknown(self, error: Exception) -> Response:
+        logger.exception("request failed", exc_info=error)
+        return self._handle_serving_error(ServingError())
+
+    def _count(self, code: str) -> None:
+        metrics = services_of(self._app).metrics
+        if metrics:
+            metrics.errors.labels(code).inc()
+
+
+class Blueprint(flask_smorest.Blueprint):
+    """Documents views. `accepts`, `returns` and `raises` add no code to the view itself.
+
+    flask-smorest's own decorators wrap it, which costs the hot routes more than their JSON does.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._prepare_doc_cbks.append(self._prepare_body_doc)
+        self._prepare_doc_cbks.append(self._prepare_request_id_doc)
+
+    def accepts(self, body: type[Body], example: Any) -> Callable[[View], View]:
+        """The view decodes this body with the gate; its limits are those of the settings."""
+
+        def decorate(view: View) -> View:
+            described: Any = self.raises(*BODY_ERRORS)(view)
+            described._apidoc["body"] = {"kind": body, "example": example}
+            return view
+
+        return decorate
+
+    def returns(
+        self, schema: Any = None, example: Any = None, content_type: str | None = None
+    ) -> Callable[[View], View]:
+        """What a 200 holds; the view returns a `Response`."""
+        return _only_documents(
+            self.response(
+                200,
+                schema,
+                example=example,
+                content_type=content_type,
+                headers=REQUEST_ID_HEADER,
+            )
+        )
+
+    def raises(self, *errors: type[ServingError]) -> Callable[[View], View]:
+        """Document each error's status from its class."""
+        by_status: dict[int, list[type[ServingError]]] = defaultdict(list)
+        for error in errors:
+            by_status[error.status].append(error)
+
+        def decorate(view: View) -> View:
+            for status, group in by_status.items():
+                _only_documents(self._error_response(status, group))(view)
+            return view
+
+        return decorate
+
+    def _error_response(self, status: int, group: list[type[ServingError]]) -> Any:
+        return self.alt_response(
+            status,
+            schema=ProblemSchema,
+            content_type=PROBLEM_TYPE,
+            description=" ".join(title(error) for error in group),
+            examples={error.code: {"value": example(error)} for error in group},
+            headers=REQUEST_ID_HEADER | (_RETRY_AFTER if status in (503, 504) else {}),
+        )
+
+    @staticmethod
+    def _prepare_body_doc(
+        doc: dict[str, Any], doc_info: dict[str, Any], *, app: Flask, **_: Any
+    ) -> dict[str, Any]:
+        body = doc_info.get("body")
+        if body:
+            schema = body["kind"].schema(services_of(app).settings.limits)
+            content = {JSON_TYPE: {"schema": schema, "example": body["example"]}}
+            doc["requestBody"] = {"required": True, "content": content}
+        return doc
+
+    @staticmethod
+    def _prepare_request_id_doc(
+        doc: dict[str, Any], doc_info: dict[str, Any], **_: Any
+    ) -> dict[str, Any]:
+        doc.setdefault("parameters", []).append(dict(REQUEST_ID_PARAMETER))
+        return doc
+
+
+def _only_documents(decorator: Callable[[View], View]) -> Callable[[View], View]:
+    def decorate(view: Any) -> Any:
+        described: Any = decorator(view)
+        view._apidoc = described._apidoc
+        return view
+
+    return decorate
+
+
+def _request_id() -> str:
+    return str(request.environ[REQUEST_ID])

@@ -1,0 +1,145 @@
+"""API process. POST /predict and POST /batch-predict: the hot routes."""
+
+from collections import Counter
+
+import msgspec
+from flask import Response, request
+
+from app.api.extensions import Blueprint
+from app.api.gate import JSON_TYPE
+from app.api.schemas.predict import (
+    BatchBody,
+    BatchPrediction,
+    BatchPredictionSchema,
+    Failed,
+    Labelled,
+    PredictBody,
+    Prediction,
+    PredictionSchema,
+    Score,
+)
+from app.api.scope import REQUEST_ID, elapsed_ms
+from app.api.services import services
+from app.contract import ChunkResult, Failure, Outcome
+from app.errors import (
+    BrokerUnavailable,
+    ModelNotFound,
+    ModelUnavailable,
+    NoWorker,
+    PredictionTimeout,
+    ServingError,
+    ShuttingDown,
+    TextFailed,
+    WorkerOutOfMemory,
+)
+from app.monitoring.metrics import Metrics
+
+blp = Blueprint("predict", __name__, description="Classify texts")
+
+CANNOT_ANSWER = (
+    ModelNotFound,
+    NoWorker,
+    BrokerUnavailable,
+    ModelUnavailable,
+    WorkerOutOfMemory,
+    ShuttingDown,
+    PredictionTimeout,
+    ServingError,
+)
+EXPIRED = "expired"
+
+_encoder = msgspec.json.Encoder()
+
+
+@blp.route("/predict", methods=["POST"])
+@blp.accepts(PredictBody, example={"text": "I love this", "model_version": "sentiment-v2"})
+@blp.returns(
+    PredictionSchema,
+    example={
+        "label": "positive",
+        "confidence": 0.97,
+        "latency_ms": 3.2,
+        "model_version": "sentiment-v2",
+    },
+)
+@blp.raises(*CANNOT_ANSWER, TextFailed)
+def predict() -> Response:
+    """Classify one text."""
+    has, environ = services(), request.environ
+    body = has.gate.decode(environ, PredictBody)
+    result = has.predictions.predict([body.text], body.model_version, environ[REQUEST_ID])
+    item = _item(result.labels, result.outcomes[0])
+    if isinstance(item, Failed):
+        if has.metrics:
+            has.metrics.count_failures(result.ref, item.error.code)
+        raise _text_error(item.error, has.settings.request_timeout_ms)
+    if has.metrics:
+        has.metrics.count_texts(result.ref, item.label)
+    answer = Prediction(
+        label=item.label,
+        confidence=item.confidence,
+        latency_ms=elapsed_ms(environ),
+        model_version=result.ref,
+        scores=_scores(result, body.top_k),
+    )
+    return Response(_encoder.encode(answer), content_type=JSON_TYPE)
+
+
+@blp.route("/batch-predict", methods=["POST"])
+@blp.accepts(BatchBody, example={"texts": ["I love this", "I hate that"]})
+@blp.returns(
+    BatchPredictionSchema,
+    example={
+        "predictions": [
+            {"label": "positive", "confidence": 0.97},
+            {"error": {"code": "text_failed", "message": str(TextFailed())}},
+        ],
+        "total_latency_ms": 4.5,
+        "model_version": "sentiment-v2",
+    },
+)
+@blp.raises(*CANNOT_ANSWER)
+def batch_predict() -> Response:
+    """Classify several texts.
+
+    Answers keep the order of the texts. A text that fails has an `error` and does not fail the
+    others.
+    """
+    has, environ = services(), request.environ
+    body = has.gate.decode(environ, BatchBody)
+    result = has.predictions.predict(body.texts, body.model_version, environ[REQUEST_ID])
+    items = [_item(result.labels, outcome) for outcome in result.outcomes]
+    if has.metrics:
+        _count(has.metrics, result.ref, items)
+    answer = BatchPrediction(
+        predictions=items,
+        total_latency_ms=elapsed_ms(environ),
+        model_version=result.ref,
+    )
+    return Response(_encoder.encode(answer), content_type=JSON_TYPE)
+
+
+def _count(metrics: Metrics, ref: str, items: list[Labelled | Failed]) -> None:
+    for label, texts in Counter(i.label for i in items if isinstance(i, Labelled)).items():
+        metrics.count_texts(ref, label, texts)
+    for code, texts in Counter(i.error.code for i in items if isinstance(i, Failed)).items():
+        metrics.count_failures(ref, code, texts)
+
+
+def _item(labels: list[str], outcome: Outcome) -> Labelled | Failed:
+    probabilities = outcome.probabilities
+    if probabilities is None:
+        return Failed(outcome.error or Failure(TextFailed.code, str(TextFailed())))
+    confidence = max(probabilities)
+    return Labelled(labels[probabilities.index(confidence)], confidence)
+
+
+def _scores(result: ChunkResult, top_k: int | None) -> list[Score] | msgspec.UnsetType:
+    if top_k is None:
+        return msgspec.UNSET
+    pairs = zip(result.labels, result.outcomes[0].probabilities or (), strict=True)
+    return sorted((Score(*pair) for pair in pairs), key=lambda score: -score.score)[:top_k]
+
+
+def _text_error(failure: Failure, timeout_ms: int) -> ServingError:
+    return PredictionTimeout(timeout_ms) if failure.code == EXPIRED else TextFailed()

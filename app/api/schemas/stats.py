@@ -1,0 +1,75 @@
+"""API process. The answer of /stats."""
+
+from marshmallow import Schema, fields
+
+
+def _counts(description: str) -> fields.Dict:
+    return fields.Dict(
+        required=True,
+        keys=fields.String(),
+        values=fields.Integer(),
+        metadata={"description": description},
+    )
+
+
+class LatencySchema(Schema):
+    """Percentiles of one route, interpolated in the buckets of its histogram."""
+
+    route = fields.String(required=True)
+    requests = fields.Integer(required=True)
+    p50_ms = fields.Float(required=True)
+    p95_ms = fields.Float(required=True)
+    p99_ms = fields.Float(required=True)
+
+
+class PredictionCountSchema(Schema):
+    """How often a version gave a label."""
+
+    model = fields.String(required=True)
+    version = fields.String(required=True)
+    label = fields.String(required=True)
+    texts = fields.Integer(required=True)
+
+
+class CountsSchema(Schema):
+    """What was counted since `uptime_s` seconds ago, over all API processes."""
+
+    uptime_s = fields.Float(required=True)
+    requests = fields.Integer(required=True)
+    responses = _counts("Responses by HTTP status.")
+    errors = _counts("Errors by the `code` of their body.")
+    latency = fields.List(fields.Nested(LatencySchema), required=True)
+    predictions = fields.List(fields.Nested(PredictionCountSchema), required=True)
+
+
+class WorkerSchema(Schema):
+    """A live worker, from its last heartbeat."""
+
+    hostname = fields.String(required=True)
+    pid = fields.Integer(required=True)
+    device = fields.String(required=True)
+    queues = fields.List(fields.String(), required=True)
+    ready = fields.List(fields.String(), required=True, metadata={"description": "Refs it holds."})
+    failed = fields.Dict(
+        required=True,
+        keys=fields.String(),
+        values=fields.String(),
+        metadata={"description": "Refs that it could not load, and why."},
+    )
+    memory_bytes = fields.Integer(required=True)
+    chunks = fields.Integer(required=True, metadata={"description": "Chunks answered."})
+    started_at = fields.Float(required=True, metadata={"description": "Seconds since the epoch."})
+
+
+class StatsSchema(Schema):
+    """Figures of the whole service."""
+
+    counts = fields.Nested(
+        CountsSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "Null where monitoring is disabled."},
+    )
+    redis_reachable = fields.Boolean(required=True)
+    queues = _counts("Waiting messages by queue.")
+    workers = fields.List(fields.Nested(WorkerSchema), required=True)

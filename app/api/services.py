@@ -1,0 +1,44 @@
+"""API process. What the views work with: made once by `create_app`, found on the app."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from flask import Flask, current_app
+
+from app.api.exporter import Exporter
+from app.api.gate import Gate
+from app.inference.service import Predictions
+from app.monitoring.metrics import Metrics
+from app.settings import Settings
+
+_KEY = "mlserve"
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The collaborators of every view; `exporter` is None where monitoring is disabled."""
+
+    settings: Settings
+    gate: Gate
+    predictions: Predictions
+    exporter: Exporter | None
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """Where to count; None where monitoring is disabled."""
+        return self.exporter.metrics if self.exporter else None
+
+
+def attach(app: Flask, services: Services) -> None:
+    """Make `services` those of `app`."""
+    app.extensions[_KEY] = services
+
+
+def services_of(app: Flask) -> Services:
+    """What was attached to `app`."""
+    return cast(Services, app.extensions[_KEY])
+
+
+def services() -> Services:
+    """Those of the app that handles the current request."""
+    return services_of(current_app)

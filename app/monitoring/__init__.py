@@ -1,0 +1,1 @@
+"""Shared. What the service counts, and what is read from the counts."""

@@ -1,0 +1,51 @@
+"""The application over real models that this process holds itself."""
+
+import msgspec
+import pytest
+
+from app.api import create_app
+from app.inference.local import LocalGateway
+from app.models.catalog import Catalog
+from app.models.registry import Registry
+from app.settings import Limits, Monitoring, Settings
+from tests.models import activate, build_model
+
+
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory):
+    """sentiment-v1 and sentiment-v2, which is active; broken-v1 has no valid manifest."""
+    root = tmp_path_factory.mktemp("models")
+    build_model(root, "sentiment", "v1", strength=1.0)
+    build_model(root, "sentiment", "v2")
+    activate(root, sentiment="v2")
+    (root / "broken" / "v1").mkdir(parents=True)
+    return root
+
+
+@pytest.fixture(scope="session")
+def settings(models_dir):
+    return Settings(models_dir=str(models_dir))
+
+
+@pytest.fixture(scope="session")
+def gateway(models_dir):
+    registry = Registry(Limits(), "cpu")
+    registry.reconcile(Catalog(models_dir, "sentiment").entries(fresh=True))
+    return LocalGateway(registry, max_batch_size=32)
+
+
+@pytest.fixture(scope="session")
+def client(settings, gateway):
+    """Shared: for tests that do not look at what was counted."""
+    return create_app(settings, gateway).test_client()
+
+
+@pytest.fixture
+def make_client(settings, gateway):
+    """A client of an app with other settings or another gateway."""
+
+    def make(replaced_gateway=gateway, monitoring=True, **changes):
+        changed = msgspec.structs.replace(settings, monitoring=Monitoring(monitoring), **changes)
+        return create_app(changed, replaced_gateway).test_client()
+
+    return make

@@ -1,0 +1,146 @@
+"""The gate: every bad body is refused with its own error, and nothing else is."""
+
+import io
+import json
+import time
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.api.gate import Gate, parse_json
+from app.api.schemas.predict import PredictBody
+from app.errors import BodyTooLarge, MalformedBody
+from app.settings import Limits
+from tests.bad_inputs import BAD_INPUTS
+
+
+class Reader(io.BytesIO):
+    """Counts what is taken from it."""
+
+    taken = 0
+
+    def read(self, size=-1):
+        data = super().read(size)
+        self.taken += len(data)
+        return data
+
+
+def environ(body, **extra):
+    return {
+        "CONTENT_TYPE": "application/json",
+        "wsgi.input": Reader(body),
+        "wsgi.input_terminated": True,
+    } | extra
+
+
+def send(client, case):
+    if case.chunked:
+        stream = {"input_stream": io.BytesIO(case.body)}
+        flags = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+        return client.post(case.path, headers=case.headers, environ_base=flags, **stream)
+    return client.open(case.path, method=case.method, data=case.body, headers=case.headers)
+
+
+@pytest.mark.parametrize("case", BAD_INPUTS, ids=lambda case: case.name)
+def test_bad_input_is_refused_with_its_code_and_fields(client, case):
+    answer = send(client, case)
+
+    assert (answer.status_code, answer.json["code"]) == (case.status, case.code)
+    assert answer.content_type == "application/problem+json"
+    assert set(answer.json.get("errors", {})) == set(case.fields)
+    assert answer.json["error"] == answer.json["detail"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "application/json",
+        "application/json; charset=utf-8",
+        "application/json;charset=UTF-8",
+        'Application/JSON; charset="utf-8"',
+    ],
+)
+def test_json_in_utf8_is_accepted_however_it_is_spelled(client, header):
+    answer = client.post("/predict", data=b'{"text": "good"}', content_type=header)
+
+    assert answer.status_code == 200
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=9))
+def test_parse_json_reads_what_json_writes(value):
+    assert parse_json(json.dumps(value).encode()) == value
+
+
+@given(st.integers(0, 60), st.text(alphabet='[]{}"\\ a'))
+def test_depth_counts_brackets_outside_strings_only(depth, noise):
+    nested = "[" * depth + json.dumps(noise * 20) + "]" * depth
+
+    if depth > 32:
+        with pytest.raises(MalformedBody, match="nested deeper than 32"):
+            parse_json(nested.encode())
+    else:
+        parse_json(nested.encode())
+
+
+@given(st.binary(max_size=200) | st.text(alphabet='[]{}"\\,:1eE-.nulNaI \ud800').map(
+    lambda text: text.encode("utf-8", "surrogatepass")
+))  # fmt: skip
+def test_parse_json_raises_nothing_but_malformed_body(body):
+    with suppress(MalformedBody):
+        parse_json(body)
+
+
+def test_refusing_a_megabyte_of_wrong_things_is_quick(client):
+    started = time.process_time()
+    bodies = [
+        json.dumps({f"unknown{number}": number for number in range(40_000)}).encode(),
+        b'{"texts": [' + b",".join([b"1"] * 400_000) + b"]}",
+        b'{"texts": [' + b",".join([b"{}"] * 300_000) + b"]}",
+        b'{"text": "[' + b'\\"[' * 300_000,
+    ]
+
+    answers = [client.post("/batch-predict", data=body, content_type="application/json")
+               for body in bodies]  # fmt: skip
+
+    assert {answer.status_code for answer in answers} <= {400, 422}
+    assert all(len(answer.data) < 20_000 for answer in answers)
+    assert time.process_time() - started < 4
+
+
+def test_gate_reads_no_more_than_the_limit_of_an_endless_body():
+    gate = Gate(Limits(max_body_bytes=2048))
+    endless = environ(b"x" * (64 << 20))
+
+    with pytest.raises(BodyTooLarge, match="2048"):
+        gate.decode(endless, PredictBody)
+
+    assert endless["wsgi.input"].taken < 17 << 20
+
+
+def test_gate_does_not_wait_for_a_body_of_a_server_that_never_ends_it():
+    with pytest.raises(MalformedBody, match="empty"):
+        Gate(Limits()).decode(environ(b"{}", **{"wsgi.input_terminated": False}), PredictBody)
+
+
+@pytest.mark.parametrize("length", ["-1", "1e3", "x", "²"])
+def test_wrong_content_length_is_a_bad_request(length):
+    with pytest.raises(MalformedBody, match="Content-Length"):
+        Gate(Limits()).decode(environ(b"{}", CONTENT_LENGTH=length), PredictBody)
+
+
+def test_content_length_of_a_thousand_digits_is_too_large():
+    with pytest.raises(BodyTooLarge):
+        Gate(Limits()).decode(environ(b"{}", CONTENT_LENGTH="9" * 10_000), PredictBody)
+
+
+def test_body_that_ends_early_is_malformed():
+    with pytest.raises(MalformedBody, match="ends before"):
+        Gate(Limits()).decode(environ(b'{"text": "a"}', CONTENT_LENGTH="100"), PredictBody)
+
+
+def test_chunked_body_is_read_to_its_end():
+    body = Gate(Limits()).decode(environ(b'{"text": "a"}'), PredictBody)
+
+    assert body == PredictBody("a")

@@ -1,0 +1,154 @@
+"""The OpenAPI document is valid, whole, and tells the truth."""
+
+import pytest
+from openapi_schema_validator import OAS30Validator
+from openapi_spec_validator import validate
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT4
+
+from app.settings import Limits
+from tests.processes import ROOT
+from tests.unit.app.api.test_predict_routes import Unreachable, failed
+
+UNDOCUMENTED = {"/", "/favicon.ico", "/docs", "/docs/assets/{name}", "/openapi.json"}
+
+
+@pytest.fixture(scope="module")
+def spec(client):
+    return client.get("/openapi.json").json
+
+
+@pytest.fixture(scope="module")
+def conforms(spec):
+    """Asserts that a value is what a schema of the document says."""
+    resource = Resource.from_contents(spec, default_specification=DRAFT4)
+    registry = Registry().with_resource("spec", resource)
+
+    def check(schema, value):
+        absolute = {"$ref": "spec" + schema["$ref"]} if "$ref" in schema else schema
+        errors = list(OAS30Validator(absolute, registry=registry).iter_errors(value))
+        assert not errors, [(list(error.path), error.message) for error in errors]
+
+    return check
+
+
+def operations(spec):
+    return [
+        (path, method, operation)
+        for path, item in spec["paths"].items()
+        for method, operation in item.items()
+        if method != "parameters"
+    ]
+
+
+def test_document_is_valid_openapi(spec):
+    validate(spec)
+
+
+def test_every_route_is_documented(client, spec):
+    rules = {
+        rule.rule.replace("<", "{").replace(">", "}")
+        for rule in client.application.url_map.iter_rules()
+    }
+
+    assert rules - UNDOCUMENTED == set(spec["paths"])
+
+
+def test_every_operation_has_a_summary_and_documented_errors(spec):
+    for path, _, operation in operations(spec):
+        assert operation["summary"], path
+        assert {"200", "500"} <= set(operation["responses"]), path
+
+
+def test_every_error_is_documented_as_problem_details(spec):
+    for path, _, operation in operations(spec):
+        for status, response in operation["responses"].items():
+            kinds = set(response["content"])
+            assert status == "200" or kinds == {"application/problem+json"}, (path, status)
+
+
+def test_every_error_and_route_is_in_the_page_for_people(spec):
+    page = (ROOT / "docs" / "http-api.md").read_text()
+    codes = {
+        code
+        for _, _, operation in operations(spec)
+        for response in operation["responses"].values()
+        for media in response["content"].values()
+        for code in media.get("examples", {})
+    }
+
+    assert len(codes) > 10
+    assert [code for code in sorted(codes) if f"`{code}`" not in page] == []
+    assert [path for path in spec["paths"] if path.replace("{ref}", "<ref>") not in page] == []
+
+
+def test_every_example_conforms_to_its_schema(spec, conforms):
+    for _, _, operation in operations(spec):
+        bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+        for media in [m for body in bodies for m in body.get("content", {}).values()]:
+            examples = [example["value"] for example in media.get("examples", {}).values()]
+            for example in examples + ([media["example"]] if "example" in media else []):
+                conforms(media["schema"], example)
+
+
+def test_documented_requests_are_accepted(client, spec):
+    for path in ("/predict", "/batch-predict"):
+        media = spec["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+
+        assert client.post(path, json=media["example"]).status_code == 200
+
+
+def test_limits_are_those_of_the_settings(make_client):
+    limits = Limits(max_text_chars=77, max_batch_texts=7)
+
+    schemas = make_client(limits=limits).get("/openapi.json").json["components"]["schemas"]
+
+    texts = schemas["BatchPredictRequest"]["properties"]["texts"]
+    assert schemas["PredictRequest"]["properties"]["text"]["maxLength"] == 77
+    assert (texts["maxItems"], texts["items"]["maxLength"]) == (7, 77)
+    assert schemas["PredictRequest"]["required"] == ["text"]
+
+
+GOOD = [
+    ("/predict", {"text": "good day"}),
+    ("/predict", {"text": "good day", "top_k": 2, "model_version": "v1"}),
+    ("/batch-predict", {"texts": ["good", "bad"]}),
+    ("/models", None),
+    ("/models/{ref}", None),
+    ("/health/live", None),
+    ("/health/ready", None),
+    ("/stats", None),
+]
+
+
+def assert_documented(spec, conforms, client, path, body):
+    method = "get" if body is None else "post"
+    answer = client.open(path.replace("{ref}", "sentiment-v2"), method=method.upper(), json=body)
+
+    documented = spec["paths"][path][method]["responses"][str(answer.status_code)]
+    conforms(documented["content"][answer.mimetype]["schema"], answer.json)
+    assert set(documented.get("headers", {})) <= set(answer.headers.keys())
+    return answer.status_code
+
+
+@pytest.mark.parametrize(("path", "body"), GOOD)
+def test_answer_is_what_the_document_says(client, spec, conforms, path, body):
+    assert assert_documented(spec, conforms, client, path, body) == 200
+
+
+@pytest.mark.parametrize(
+    ("trouble", "path", "body", "status"),
+    [
+        (Unreachable(), "/predict", {"text": "a"}, 503),
+        (Unreachable(), "/health/ready", None, 503),
+        (failed("text_failed"), "/predict", {"text": "a"}, 500),
+        (failed("expired"), "/predict", {"text": "a"}, 504),
+        (failed("text_failed"), "/batch-predict", {"texts": ["a"]}, 200),
+        (Unreachable(), "/models", None, 200),
+        (Unreachable(), "/stats", None, 200),
+    ],
+)
+def test_trouble_is_what_the_document_says(make_client, request, trouble, path, body, status):
+    spec, conforms = request.getfixturevalue("spec"), request.getfixturevalue("conforms")
+
+    assert assert_documented(spec, conforms, make_client(trouble), path, body) == status

@@ -1,0 +1,181 @@
+"""POST /predict and /batch-predict over real models."""
+
+import math
+from concurrent.futures import Future
+
+import pytest
+
+from app.contract import ChunkResult, Failure, HeldModel, HostState, Outcome
+from app.errors import WorkerOutOfMemory
+from app.fleet import Fleet
+from app.inference.local import LocalGateway
+from app.models.registry import Registry
+from app.settings import Limits
+
+
+class Answering:
+    """A gateway whose one host holds sentiment-v2 and answers what the test wants."""
+
+    def __init__(self, outcome=None, error=None):
+        self.outcome, self.error = outcome, error
+        self.futures = []
+
+    def now(self):
+        return 0.0
+
+    def submit(self, chunk, device):
+        future = Future()
+        self.futures.append(future)
+        if self.error:
+            future.set_exception(self.error)
+        elif self.outcome:
+            outcomes = [self.outcome] * len(chunk.texts)
+            future.set_result(
+                ChunkResult(ref=chunk.ref, labels=["a", "b"], outcomes=outcomes,
+                            preprocess_s=0.0, inference_s=0.0)
+            )  # fmt: skip
+        return future
+
+    def fleet(self):
+        held = [HeldModel("sentiment-v2", "0" * 64, "ready")]
+        host = HostState(hostname="h", pid=1, device="cpu", queues=["predict.cpu"], models=held,
+                         started_at=0.0, beat_at=0.0, memory_bytes=0, chunks=0)  # fmt: skip
+        return Fleet(reachable=True, hosts=[host])
+
+    def close(self):
+        pass
+
+
+class Unreachable(Answering):
+    """A gateway without Redis."""
+
+    def fleet(self):
+        return Fleet(reachable=False, reason="Redis cannot be reached")
+
+
+def failed(code):
+    return Answering(Outcome(error=Failure(code, "a sentence")))
+
+
+def test_predict_answers_label_confidence_latency_and_version(client):
+    answer = client.post("/predict", json={"text": "good day"})
+
+    assert answer.status_code == 200
+    assert set(answer.json) == {"label", "confidence", "latency_ms", "model_version"}
+    assert (answer.json["label"], answer.json["model_version"]) == ("positive", "sentiment-v2")
+    assert 1 / 3 < answer.json["confidence"] <= 1
+    assert answer.json["latency_ms"] > 0
+
+
+@pytest.mark.parametrize("asked", ["sentiment-v1", "v1"])
+def test_predict_uses_the_version_that_is_asked_for(client, asked):
+    answer = client.post("/predict", json={"text": "good day", "model_version": asked})
+
+    assert answer.json["model_version"] == "sentiment-v1"
+
+
+def test_null_stands_for_an_absent_option(client):
+    body = {"text": "good day", "model_version": None, "top_k": None}
+
+    assert client.post("/predict", json=body).json["model_version"] == "sentiment-v2"
+
+
+@pytest.mark.parametrize(("top_k", "expected"), [(1, 1), (2, 2), (100, 3)])
+def test_top_k_adds_scores_best_first(client, top_k, expected):
+    answer = client.post("/predict", json={"text": "good day", "top_k": top_k}).json
+
+    scores = [row["score"] for row in answer["scores"]]
+    assert len(scores) == expected
+    assert scores == sorted(scores, reverse=True)
+    assert answer["scores"][0] == {"label": answer["label"], "score": answer["confidence"]}
+
+
+def test_all_scores_sum_to_one(client):
+    answer = client.post("/predict", json={"text": "good day", "top_k": 100}).json
+
+    assert math.isclose(sum(row["score"] for row in answer["scores"]), 1)
+
+
+def test_batch_keeps_the_order_and_agrees_with_single_predictions(client):
+    texts = ["good day", "bad night", "table chair"] * 33 + ["good"]
+
+    answer = client.post("/batch-predict", json={"texts": texts}).json
+
+    single = [client.post("/predict", json={"text": text}).json for text in texts[:3]]
+    expected = [{"label": one["label"], "confidence": one["confidence"]} for one in single]
+    assert answer["predictions"][:99] == expected * 33
+    assert len(answer["predictions"]) == 100
+    assert answer["model_version"] == "sentiment-v2"
+    assert answer["total_latency_ms"] > 0
+
+
+def test_text_that_fails_alone_is_our_error(make_client):
+    answer = make_client(failed("text_failed")).post("/predict", json={"text": "a"})
+
+    assert (answer.status_code, answer.json["code"]) == (500, "text_failed")
+
+
+def test_text_that_expired_in_the_worker_is_a_timeout(make_client):
+    answer = make_client(failed("expired")).post("/predict", json={"text": "a"})
+
+    assert (answer.status_code, answer.json["code"]) == (504, "prediction_timeout")
+
+
+def test_text_that_fails_in_a_batch_carries_its_own_error(make_client):
+    answer = make_client(failed("text_failed")).post("/batch-predict", json={"texts": ["a", "b"]})
+
+    error = {"error": {"code": "text_failed", "message": "a sentence"}}
+    assert answer.status_code == 200
+    assert answer.json["predictions"] == [error, error]
+
+
+def test_prediction_that_never_comes_is_a_timeout_and_is_forgotten(make_client):
+    gateway = Answering()
+
+    answer = make_client(gateway, request_timeout_ms=30).post("/predict", json={"text": "a"})
+
+    assert (answer.status_code, answer.json["code"]) == (504, "prediction_timeout")
+    assert "30 ms" in answer.json["detail"]
+    assert gateway.futures[0].cancelled()
+
+
+def test_without_redis_the_answer_is_503_with_retry_after(make_client):
+    answer = make_client(Unreachable()).post("/predict", json={"text": "a"})
+
+    assert (answer.status_code, answer.json["code"]) == (503, "broker_unavailable")
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
+def test_without_a_worker_the_answer_is_503_with_retry_after(make_client):
+    empty = LocalGateway(Registry(Limits(), "cpu"), max_batch_size=1)
+
+    answer = make_client(empty).post("/batch-predict", json={"texts": ["a"]})
+
+    assert (answer.status_code, answer.json["code"]) == (503, "no_worker")
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
+def test_model_that_cannot_be_loaded_is_unavailable_with_the_reason(client):
+    answer = client.post("/predict", json={"text": "a", "model_version": "broken-v1"})
+
+    assert (answer.status_code, answer.json["code"]) == (503, "model_unavailable")
+    assert "model.yaml" in answer.json["detail"]
+
+
+def test_typed_error_of_the_worker_reaches_the_caller(make_client):
+    gateway = Answering(error=WorkerOutOfMemory())
+
+    answer = make_client(gateway).post("/predict", json={"text": "a"})
+
+    assert (answer.status_code, answer.json["code"]) == (503, WorkerOutOfMemory.code)
+
+
+def test_unknown_exception_tells_the_caller_nothing_but_an_id(make_client, caplog):
+    gateway = Answering(error=RuntimeError("secret path /etc/x"))
+
+    answer = make_client(gateway).post("/predict", json={"text": "a private text"})
+
+    assert (answer.status_code, answer.json["code"]) == (500, "internal_error")
+    assert "secret" not in answer.text
+    assert "secret path" in caplog.text
+    assert "a private text" not in caplog.text

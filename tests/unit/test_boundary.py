@@ -1,0 +1,35 @@
+"""The two halves of the system do not load each other's libraries."""
+
+import subprocess
+import sys
+
+import pytest
+
+MODEL_LIBRARIES = ["torch", "sklearn", "numpy", "scipy", "skops", "joblib", "app.models.loader"]
+HTTP_LIBRARIES = ["flask", "flask_smorest", "marshmallow", "werkzeug", "app.api"]
+
+CREATE_APP = """
+from app.api import create_app
+from app.settings import Settings
+app = create_app(Settings(models_dir="nowhere"))
+app.test_client().get("/health/live")
+"""
+
+
+def loaded(code, names):
+    report = f"import sys\n{code}\nprint(*[name for name in {names} if name in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)
+    return run.stdout.split()
+
+
+def test_api_process_loads_no_model_library():
+    assert loaded(CREATE_APP, MODEL_LIBRARIES) == []
+
+
+def test_worker_process_loads_no_http_library():
+    assert loaded("import tasks", HTTP_LIBRARIES) == []
+
+
+@pytest.mark.parametrize(("code", "name"), [("import numpy", "numpy"), (CREATE_APP, "flask")])
+def test_what_is_loaded_is_seen(code, name):
+    assert loaded(code, [name]) == [name]
