@@ -1,8 +1,9 @@
 """Shared. Reads config.yaml and MLSERVE_* variables into one frozen `Settings`.
 
 Order, last one wins: the defaults below, config.yaml, the environment. `MLSERVE_CACHE__TTL_SECONDS`
-sets `cache.ttl_seconds`; `MLSERVE_CONFIG` names the file. Unknown keys, wrong types and values out
-of range are refused with the dotted path, the value and what is allowed.
+sets `cache.ttl_seconds`, `MLSERVE_REDIS_URL` sets `redis.url`; `MLSERVE_CONFIG` names the file.
+Unknown keys, wrong types and values out of range are refused with the dotted path, the value and
+what is allowed.
 """
 
 import os
@@ -17,6 +18,8 @@ from app.errors import ConfigError
 
 ENV_PREFIX = "MLSERVE_"
 CONFIG_VARIABLE = "MLSERVE_CONFIG"
+# Short for MLSERVE_REDIS__URL: the one setting that almost every deployment gives by environment.
+REDIS_VARIABLE = "MLSERVE_REDIS_URL"
 # The usual spelling of the one address that most deployments set.
 SHORT_NAMES = {"MLSERVE_REDIS_URL": "MLSERVE_REDIS__URL"}
 DEFAULT_PATH = "config.yaml"

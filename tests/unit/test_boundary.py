@@ -30,6 +30,10 @@ def test_worker_process_loads_no_http_library():
     assert loaded("import tasks", HTTP_LIBRARIES) == []
 
 
+def test_scikit_learn_models_load_without_torch():
+    assert loaded("import app.models.formats.skops_format", ["torch"]) == []
+
+
 @pytest.mark.parametrize(("code", "name"), [("import numpy", "numpy"), (CREATE_APP, "flask")])
 def test_what_is_loaded_is_seen(code, name):
     assert loaded(code, [name]) == [name]

@@ -10,12 +10,10 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-import skops.io
-from skops.io.exceptions import UntrustedTypesFoundException
-
 from app.errors import ArtifactUnsafe
 from app.models.base import Manifest, Predictor
 from app.models.estimators import check_manifest, tame, to_predictor
+from app.models.skops_io import UntrustedTypesFoundException, loads
 
 ALLOWED_TYPES = (
     "sklearn.calibration._CalibratedClassifier",
@@ -45,7 +43,7 @@ def load_object(artifact_bytes: bytes, ref: str) -> Any:
     """Any object of allowed types; `ArtifactUnsafe` names what is not allowed."""
     check_limits(artifact_bytes, ref)
     try:
-        found = skops.io.loads(artifact_bytes, trusted=ALLOWED_TYPES)
+        found = loads(artifact_bytes, trusted=ALLOWED_TYPES)
     except UntrustedTypesFoundException as error:
         # Raised before anything is built; the first line names the types.
         raise ArtifactUnsafe(ref, str(error).partition("\n")[0][:400]) from error

@@ -92,6 +92,13 @@ def test_booleans_are_read_as_what_they_say(tmp_path, text, expected):
     assert loaded.settings.cache.enabled is expected
 
 
+def test_address_of_redis_has_a_short_variable(tmp_path):
+    loaded = load(write(tmp_path, ""), {"MLSERVE_REDIS_URL": "redis://h:1/0"})
+
+    assert loaded.settings.redis.url == "redis://h:1/0"
+    assert loaded.origins == {"redis.url": "MLSERVE_REDIS_URL"}
+
+
 def test_missing_named_file_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"absent\.yaml"):
         load(str(tmp_path / "absent.yaml"), {})

@@ -1,0 +1,26 @@
+"""Worker process. The Celery app of `celery -A tasks worker`, and of inspect, control and Flower.
+
+Import is cheap: models and numeric libraries come in when a worker starts.
+"""
+
+import os
+import sys
+
+from app import settings as app_settings
+from app.broker import make_celery
+from app.errors import ConfigError
+from tasks import control  # noqa: F401 - registers its commands
+from tasks.lifecycle import Lifecycle
+
+# A worker process is one core's worth of work: more native threads would only compete with the
+# other workers. Read when numpy and torch are imported, which is later.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+try:
+    settings = app_settings.load().settings
+except ConfigError as error:
+    sys.exit(f"mlserve: {error}")
+
+app = make_celery(settings, "worker")
+Lifecycle(settings).connect()

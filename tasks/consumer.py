@@ -1,0 +1,28 @@
+"""Worker process. Celery's consumer: sooner ready, and sooner back after a lost Redis.
+
+Celery waits 2, 4, 6 ... 30 s between attempts to connect, and no setting changes that: after a long
+outage a worker would stay away for half a minute from a Redis that is back.
+"""
+
+from functools import partial
+from typing import Any
+
+from celery.worker.consumer import Consumer as CeleryConsumer
+
+INTERVALS_S = {"interval_start": 0.2, "interval_step": 0.3, "interval_max": 1.0}
+
+# Workers have nothing to tell each other: what they hold is in their heartbeats. The search for
+# neighbours would hold up every start by a second, and gossip fails loudly on each reconnect.
+ALONE = {"without_mingle": True, "without_gossip": True}
+
+
+class Consumer(CeleryConsumer):
+    """Tries to connect after 0.2, 0.5, 0.8 and then every 1.0 seconds."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs | ALONE)
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Wait for Redis, and return the open connection."""
+        conn.ensure_connection = partial(conn.ensure_connection, **INTERVALS_S)
+        return super().ensure_connected(conn)

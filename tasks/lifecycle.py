@@ -1,0 +1,109 @@
+"""Worker process. From start to end of a worker, as Celery's signals tell it.
+
+Models are loaded before the first task is consumed; a worker that could not serve says so in one
+sentence and ends.
+"""
+
+import logging
+import sys
+from typing import Any
+
+from celery import signals
+from celery.concurrency import get_implementation
+from celery.exceptions import WorkerShutdown
+
+from app import logs
+from app.errors import ConfigError
+from app.models.device import choose
+from app.settings import Settings
+from tasks import running
+from tasks.loop import Loop
+from tasks.pool import TaskPool
+from tasks.watchdog import Watchdog
+
+logger = logging.getLogger(__name__)
+
+WRONG_POOL = (
+    "mlserve runs in its own thread pool, not in {0}: prefork children would never see model"
+    " changes, and Celery's other pools lose slots; start the worker without -P/--pool"
+)
+
+
+class Lifecycle:
+    """Connects the signals of one worker process to its host and its watchdog."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._watching: Loop | None = None
+
+    def connect(self) -> None:
+        """Receive the signals; nothing happens before Celery sends them."""
+        # Not weak: nothing else refers to these methods.
+        signals.setup_logging.connect(self.set_up_logging, weak=False)
+        signals.worker_init.connect(self.check, weak=False)
+        signals.celeryd_after_setup.connect(self.load, weak=False)
+        signals.worker_ready.connect(self.announce, weak=False)
+        signals.worker_shutting_down.connect(self.leave, weak=False)
+        signals.worker_shutdown.connect(self.stop, weak=False)
+
+    def set_up_logging(self, **_: Any) -> None:
+        """Instead of Celery's own logging."""
+        logs.configure(self.settings.logging, "worker")
+
+    def check(self, sender: Any, **_: Any) -> None:
+        """Refuse what could only serve wrongly; `sender` is Celery's worker."""
+        pool = get_implementation(sender.pool_cls)
+        if not issubclass(pool, TaskPool):
+            _refuse(WRONG_POOL.format(pool.__module__))
+        visible_s = sender.app.conf.broker_transport_options["visibility_timeout"]
+        if self.settings.worker.hard_limit_s >= visible_s:
+            _refuse(
+                f"worker.hard_limit_s = {self.settings.worker.hard_limit_s:g} must be below"
+                f" visibility_timeout = {visible_s} of celeryconfig.py: tasks would run twice"
+            )
+        interactive_first(sender.app)
+
+    def load(self, instance: Any, **_: Any) -> None:
+        """Load the models, the default one before anything is consumed."""
+        # Imports numpy: a `celery inspect` never comes here.
+        from tasks.host import Host
+
+        try:
+            device = choose(self.settings.worker.device)
+        except ConfigError as error:
+            _refuse(str(error))
+        queues = instance.app.amqp.queues
+        host = Host(self.settings, instance.hostname, device, lambda: list(queues.consume_from))
+        running.set_host(host)
+        host.start()
+
+    def announce(self, sender: Any, **_: Any) -> None:
+        """The worker consumes: others may know, and the watchdog may expect progress."""
+        host = running.host()
+        host.announce()
+        watchdog = Watchdog(sender.pool, self.settings.worker, host.waiting)
+        self._watching = Loop("watchdog", watchdog.step, watchdog.every_s)
+        self._watching.start()
+
+    def leave(self, **_: Any) -> None:
+        """A signal asked the worker to stop: it finishes what runs, and takes nothing new."""
+        running.host().leave()
+
+    def stop(self, **_: Any) -> None:
+        """The last task is done."""
+        running.host().stop()
+
+
+def _refuse(sentence: str) -> None:
+    print(f"mlserve: {sentence}", file=sys.stderr)
+    raise WorkerShutdown(1)
+
+
+def interactive_first(app: Any) -> None:
+    """Consume the chosen queues in the order of celeryconfig.py, which is that of serving.
+
+    `-Q jobs.cpu,predict.cpu` would otherwise serve jobs first.
+    """
+    chosen = app.amqp.queues.consume_from
+    declared = [queue.name for queue in app.conf.task_queues]
+    app.amqp.queues.select(sorted(chosen, key=declared.index))

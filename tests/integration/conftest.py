@@ -1,0 +1,79 @@
+"""Fixtures for tests with real worker processes."""
+
+import pytest
+from pytest_celery import (
+    CeleryBackendCluster,
+    CeleryBrokerCluster,
+    CeleryTestWorker,
+    CeleryWorkerCluster,
+    RedisTestBackend,
+    RedisTestBroker,
+)
+
+from tests.integration.nodes import RedisNode, WorkerNode
+from tests.integration.workers import FaultyWorker
+from tests.models import build_model
+from tests.processes import RedisServer
+
+
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory):
+    """A models directory with `tiny-v1`; do not write to it."""
+    root = tmp_path_factory.mktemp("models")
+    build_model(root, "tiny", "v1")
+    return root
+
+
+@pytest.fixture
+def tcp_redis():
+    """A Redis of this test's own, to be stopped and frozen at will."""
+    with RedisServer(tcp=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def cluster_redis():
+    """The Redis of a module's cluster."""
+    with RedisServer(tcp=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def cluster_workers(cluster_redis, models_dir):
+    """Two workers; what they leave unacknowledged is delivered again after 3 s."""
+    env = {"FAULTS_VISIBILITY_TIMEOUT_S": "3", "MLSERVE_WORKER__HARD_LIMIT_S": "2.9"}
+    workers = [
+        FaultyWorker(cluster_redis.url, models_dir, hostname=f"w{i}@cluster", env=env)
+        for i in (1, 2)
+    ]
+    try:
+        for worker in workers:
+            worker.launch()
+        yield workers
+    finally:
+        for worker in workers:
+            worker.close()
+
+
+@pytest.fixture
+def celery_broker_cluster(cluster_redis):
+    """pytest-celery's broker: a local process in place of a container."""
+    return CeleryBrokerCluster(RedisTestBroker(RedisNode(cluster_redis)))
+
+
+@pytest.fixture
+def celery_backend_cluster(cluster_redis):
+    """pytest-celery's result backend: the same process."""
+    return CeleryBackendCluster(RedisTestBackend(RedisNode(cluster_redis)))
+
+
+@pytest.fixture
+def celery_worker_cluster(celery_setup_app, cluster_workers):
+    """pytest-celery's workers: all of them running, whatever the last test did to one."""
+    for worker in cluster_workers:
+        if worker.returncode is not None:
+            worker.launch()
+    for worker in cluster_workers:
+        worker.wait_until_ready()
+    nodes = [CeleryTestWorker(WorkerNode(worker), celery_setup_app) for worker in cluster_workers]
+    return CeleryWorkerCluster(*nodes)

@@ -1,0 +1,247 @@
+"""A worker as it is started by hand: what it refuses, what it tells, and what it answers."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from app.contract import Chunk, HostState, MessageRefused
+from app.errors import ModelUnavailable, TaskGivenUp
+from app.fleet import read
+from app.inference.gateway import CeleryGateway
+from app.settings import Redis, Settings
+from tests.integration.workers import FaultyWorker, Sender
+from tests.models import build_model
+from tests.processes import ROOT, RedisServer, WorkerProcess, service_environment
+from tests.waiting import eventually
+
+
+@pytest.fixture(scope="module")
+def redis_here():
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def models_here(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    build_model(root, "tiny", "v1")
+    return root
+
+
+@pytest.fixture(scope="module")
+def worker(redis_here, models_here):
+    with FaultyWorker(redis_here.url, models_here) as worker:
+        yield worker
+
+
+@pytest.fixture(scope="module")
+def sender(redis_here):
+    sender = Sender(redis_here.url)
+    yield sender
+    sender.close()
+
+
+@pytest.fixture(scope="module")
+def gateway(redis_here):
+    gateway = CeleryGateway(Settings(redis=Redis(url=redis_here.url)))
+    yield gateway
+    gateway.close()
+
+
+def chunk(gateway, *texts, ref="tiny-v1", in_s=10.0, request_id="r1"):
+    deadline = gateway.now() + in_s
+    return Chunk(ref=ref, texts=list(texts), deadline=deadline, request_ids=[request_id])
+
+
+def host(redis_here) -> HostState:
+    with redis_here.client() as client:
+        (state,) = read(client).hosts
+        return state
+
+
+def celery(*args, env=None):
+    """Run `celery -A tasks ...` as an operator would."""
+    return subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "tasks", *args],
+        cwd=ROOT,
+        env=os.environ | (env or {}),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+def test_chunk_is_answered_text_by_text(worker, gateway):
+    result = gateway.submit(chunk(gateway, "good day", "bad night"), "cpu").result(10)
+
+    best = [result.labels[max(range(3), key=o.probabilities.__getitem__)] for o in result.outcomes]
+    assert best == ["positive", "negative"]
+    assert result.ref == "tiny-v1"
+
+
+def test_expired_chunk_is_answered_without_computing(worker, gateway):
+    result = gateway.submit(chunk(gateway, "good day", in_s=-1), "cpu").result(10)
+
+    assert [outcome.error.code for outcome in result.outcomes] == ["expired"]
+    assert result.inference_s == 0
+
+
+def test_unknown_version_is_refused_as_itself(worker, gateway):
+    with pytest.raises(ModelUnavailable, match="tiny-v9 cannot be served"):
+        gateway.submit(chunk(gateway, "good day", ref="tiny-v9"), "cpu").result(10)
+
+
+def test_message_of_another_version_is_refused_as_itself(worker, sender):
+    message = {"v": 2, "ref": "tiny-v1", "texts": [], "deadline": 1.0, "request_ids": []}
+
+    with pytest.raises(MessageRefused, match="version 2"):
+        sender.app.send_task("mlserve.predict_chunk", (message,)).get(timeout=10)
+
+
+def test_request_id_is_in_the_log_and_the_text_is_not(worker, gateway):
+    refused = chunk(gateway, "a secret", ref="tiny-v9", request_id="id-of-this-request")
+
+    with pytest.raises(ModelUnavailable):
+        gateway.submit(refused, "cpu").result(10)
+
+    eventually(lambda: "[id-of-this-request]" in worker.logs())
+    assert "secret" not in worker.logs()
+
+
+def test_heartbeat_tells_device_queues_and_models(worker, redis_here):
+    state = host(redis_here)
+
+    assert (state.hostname, state.pid, state.device) == (worker.hostname, worker.pid, "cpu")
+    assert state.queues == ["predict.cpu", "jobs.cpu"]
+    assert [(model.ref, model.status) for model in state.models] == [("tiny-v1", "ready")]
+    assert state.memory_bytes > 0
+    assert abs(state.beat_at - state.started_at) < 3600
+
+
+def test_heartbeat_goes_on(worker, gateway, redis_here):
+    before = host(redis_here)
+    gateway.submit(chunk(gateway, "good day"), "cpu").result(10)
+
+    eventually(lambda: host(redis_here).chunks > before.chunks)
+
+    assert host(redis_here).beat_at > before.beat_at
+
+
+@pytest.mark.parametrize(("command", "expected"), [("ping", "pong"), ("models", "tiny-v1")])
+def test_inspect_on_the_command_line_answers(worker, command, expected):
+    answer = celery("inspect", command, "--json", env=worker.env)
+
+    assert answer.returncode == 0, answer.stderr
+    assert expected in json.dumps(json.loads(answer.stdout)[worker.hostname])
+
+
+def test_inspect_shows_running_and_registered_tasks(worker, sender, tmp_path):
+    held = sender.send("hold", str(tmp_path))
+    inspect = sender.app.control.inspect(destination=[worker.hostname], timeout=5)
+
+    (running,) = eventually(lambda: inspect.active()[worker.hostname])
+    (tmp_path / "hold.release").touch()
+
+    assert running["name"] == "faults.hold"
+    assert "mlserve.predict_chunk" in inspect.registered()[worker.hostname]
+    assert held.get(timeout=10) == "hold"
+
+
+def test_reconcile_command_makes_the_worker_hold_a_new_version(
+    worker, sender, models_here, gateway
+):
+    build_model(models_here, "tiny", "v2", strength=1.0)
+
+    (answer,) = sender.app.control.broadcast(
+        "reconcile", reply=True, destination=[worker.hostname], timeout=5
+    )
+
+    assert "ok" in answer[worker.hostname]
+    eventually(lambda: gateway.fleet().holders("tiny-v2"))
+    assert gateway.submit(chunk(gateway, "good day", ref="tiny-v2"), "cpu").result(10).outcomes
+
+
+def test_task_that_is_delivered_again_and_again_is_given_up(worker, sender, redis_here, tmp_path):
+    pushed = _redelivered(sender, redis_here, "echo_guarded", "poison")
+    with redis_here.client() as client:
+        client.set(f"mlserve:attempts:{pushed['headers']['id']}", 1)
+        result = sender.app.AsyncResult(pushed["headers"]["id"])
+        client.lpush("predict.cpu", json.dumps(pushed))
+        assert result.get(timeout=10) == "poison"
+        result.forget()
+
+        client.lpush("predict.cpu", json.dumps(pushed))
+
+        with pytest.raises(TaskGivenUp):
+            sender.app.AsyncResult(pushed["headers"]["id"]).get(timeout=10)
+        assert client.ttl(f"mlserve:attempts:{pushed['headers']['id']}") > 0
+
+
+def _redelivered(sender, redis_here, fault, value):
+    """A message as kombu restores it from a lost worker; it was taken out of an unused queue."""
+    sender.app.send_task(f"faults.{fault}", (value,), queue="jobs.gpu")
+    with redis_here.client() as client:
+        message = json.loads(client.blpop(["jobs.gpu"], timeout=5)[1])
+    message["headers"]["redelivered"] = True
+    message["properties"]["delivery_info"] |= {"redelivered": True, "routing_key": "predict.cpu"}
+    return message
+
+
+@pytest.mark.parametrize("pool", ["processes", "threads"])
+def test_foreign_pool_is_refused_in_one_sentence(pool, tmp_path):
+    env = service_environment("unix:///nonexistent.sock", tmp_path, tmp_path)
+
+    ended = celery("worker", "-P", pool, env=env)
+
+    said = [line for line in ended.stderr.splitlines() if line.startswith("mlserve: ")]
+    assert ended.returncode == 1
+    assert len(said) == 1
+    assert "own thread pool" in said[0]
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        ({"MLSERVE_WORKER__HARD_LIMIT_S": "60"}, "worker.hard_limit_s = 60 must be below"),
+        ({"MLSERVE_MAX_BATCH_SIZE": "0"}, "max_batch_size = '0'"),
+    ],
+    ids=["a task may outlive the visibility timeout", "a wrong setting"],
+)
+def test_impossible_setting_is_refused_in_one_sentence(tmp_path, env, words):
+    where = service_environment("unix:///nonexistent.sock", tmp_path, tmp_path)
+
+    ended = celery("worker", env=where | env)
+
+    assert ended.returncode == 1
+    assert f"mlserve: {words}" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_misspelt_queue_is_refused(tmp_path):
+    env = service_environment("unix:///nonexistent.sock", tmp_path, tmp_path)
+
+    ended = celery("worker", "-Q", "predict.cpo", env=env)
+
+    assert ended.returncode != 0
+    assert "predict.cpo" in ended.stderr
+
+
+def test_bare_worker_waits_for_redis_and_consumes_all_queues(tmp_path):
+    redis = RedisServer()
+    worker = WorkerProcess(redis.url, tmp_path, queues=None, hostname="bare@test")
+    try:
+        worker.launch()
+        eventually(lambda: "Cannot connect" in worker.logs(), timeout_s=60)
+        redis.start()
+        worker.wait_until_ready()
+        state = host(redis)
+    finally:
+        worker.close()
+        redis.close()
+
+    assert state.queues == ["predict.cpu", "predict.gpu", "jobs.cpu", "jobs.gpu"]
+    assert state.models == []  # an empty models directory ends no worker

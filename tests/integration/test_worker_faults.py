@@ -1,0 +1,153 @@
+"""What a worker survives, and what ends it: real processes, real signals."""
+
+import signal
+
+import pytest
+from billiard.exceptions import WorkerLostError
+
+from app.errors import WorkerOutOfMemory
+from app.fleet import read
+from tests.integration.workers import FaultyWorker, Sender
+from tests.waiting import eventually
+
+# Celery stores a MemoryError before it trips over it; the pool then reports a lost worker.
+ESCAPED = (MemoryError, WorkerLostError)
+TWO_SLOTS = ("--concurrency", "2")
+
+
+@pytest.fixture(scope="module")
+def worker(redis_server, models_dir):
+    """One worker with a single slot, used by all tests that leave it alive."""
+    with FaultyWorker(redis_server.url, models_dir) as worker:
+        yield worker
+
+
+@pytest.fixture
+def sender(redis_server):
+    sender = Sender(redis_server.url)
+    yield sender
+    sender.close()
+
+
+@pytest.fixture
+def tcp_sender(tcp_redis):
+    sender = Sender(tcp_redis.url)
+    yield sender
+    sender.close()
+
+
+def attempts(directory, name="hold"):
+    file = directory / f"{name}.started"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def release(directory, name="hold"):
+    (directory / f"{name}.release").touch()
+
+
+@pytest.mark.parametrize("fault", ["raise_memory_error", "raise_system_exit"])
+def test_task_that_escapes_the_tracer_does_not_cost_the_slot(worker, sender, fault):
+    with pytest.raises(ESCAPED):
+        sender.send(fault).get(timeout=10)
+
+    assert sender.send("echo", "still here").get(timeout=10) == "still here"
+
+
+def test_own_task_without_memory_fails_as_itself(worker, sender):
+    with pytest.raises(WorkerOutOfMemory):
+        sender.send("raise_memory_error_guarded").get(timeout=10)
+
+
+def test_failed_task_is_not_left_unacknowledged(worker, sender, redis_server):
+    with pytest.raises(ESCAPED):
+        sender.send("raise_memory_error").get(timeout=10)
+
+    with redis_server.client() as client:
+        eventually(lambda: not client.exists("unacked"))
+
+
+def test_interactive_queue_is_served_before_an_older_job(worker, sender, tmp_path):
+    sender.send("hold", str(tmp_path))
+    eventually(lambda: attempts(tmp_path))
+    job = sender.send("hold", str(tmp_path), "job", queue="jobs.cpu")
+
+    interactive = sender.send("echo", "first")
+    release(tmp_path)
+
+    assert interactive.get(timeout=10) == "first"
+    eventually(lambda: attempts(tmp_path, "job"))
+    release(tmp_path, "job")
+    assert job.get(timeout=10) == "job"
+
+
+def test_redis_restart_with_a_message_unacknowledged_does_not_end_the_worker(
+    tcp_redis, tcp_sender, models_dir, tmp_path
+):
+    # One of two slots is busy: a message is unacknowledged while the other slot waits for work.
+    with FaultyWorker(tcp_redis.url, models_dir, args=TWO_SLOTS) as worker:
+        held = tcp_sender.send("hold", str(tmp_path))
+        eventually(lambda: attempts(tmp_path))
+
+        tcp_redis.kill()
+        eventually(lambda: "Cannot connect to redis" in worker.logs())
+        tcp_redis.start()
+
+        assert tcp_sender.send("echo", "back").get(timeout=10) == "back"
+        release(tmp_path)
+        assert held.get(timeout=10) == "hold"
+        assert len(attempts(tmp_path)) == 1
+        assert worker.returncode is None
+
+
+def test_frozen_redis_does_not_end_the_worker(tcp_redis, tcp_sender, models_dir):
+    env = {"MLSERVE_WORKER__STALL_LIMIT_S": "1"}
+    with FaultyWorker(tcp_redis.url, models_dir, env=env) as worker:
+        tcp_redis.pause()
+        eventually(lambda: "loop=watchdog" in worker.logs())  # it looked, and learned nothing
+        tcp_redis.resume()
+
+        assert tcp_sender.send("echo", "back").get(timeout=15) == "back"
+        assert worker.returncode is None
+
+
+def test_sigterm_finishes_the_running_task_and_withdraws_the_host(
+    tcp_redis, tcp_sender, models_dir, tmp_path
+):
+    with FaultyWorker(tcp_redis.url, models_dir) as worker, tcp_redis.client() as client:
+        assert [host.hostname for host in read(client).hosts] == [worker.hostname]
+        held = tcp_sender.send("hold", str(tmp_path))
+        eventually(lambda: attempts(tmp_path))
+
+        worker.send(signal.SIGTERM)
+        eventually(lambda: not read(client).hosts)
+        left = tcp_sender.send("echo", "for the next worker")
+        release(tmp_path)
+
+        assert worker.wait() == 0
+        assert held.get(timeout=10) == "hold"
+        assert not client.exists("unacked")
+        assert left.state == "PENDING"
+        assert client.llen("predict.cpu") == 1
+
+
+def test_watchdog_ends_a_worker_whose_task_hangs(tcp_redis, tcp_sender, models_dir, tmp_path):
+    env = {"MLSERVE_WORKER__HARD_LIMIT_S": "1"}
+    with FaultyWorker(tcp_redis.url, models_dir, env=env) as worker:
+        tcp_sender.send("hold", str(tmp_path))
+
+        assert worker.wait() == 70
+        assert "worker.hard_limit_s = 1" in worker.logs()
+        assert "faults.py" in worker.logs()  # the stack of the hanging task
+
+
+def test_watchdog_ends_a_worker_that_takes_nothing(tcp_redis, tcp_sender, models_dir):
+    env = {"MLSERVE_WORKER__STALL_LIMIT_S": "1"}
+    with FaultyWorker(tcp_redis.url, models_dir, env=env) as worker:
+        tcp_sender.app.control.broadcast("hang")
+        eventually(lambda: not tcp_sender.app.control.ping(timeout=0.3))
+        # Redis gives the first message to the outstanding BRPOP; the second stays in the queue.
+        for _ in range(2):
+            tcp_sender.send("echo", "never")
+
+        assert worker.wait() == 70
+        assert "worker.stall_limit_s = 1" in worker.logs()
