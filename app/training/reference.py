@@ -1,0 +1,51 @@
+"""Worker process. Computes the reference distributions of a freshly trained version."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from app.models.reference import (
+    CHARACTER_EDGES,
+    SHARE_EDGES,
+    TOKEN_EDGES,
+    Histogram,
+    Reference,
+)
+from app.preprocessing.pipeline import Pipeline
+from app.training.data import Labelled
+
+DIGITS = 6
+
+
+def measure(
+    training: Labelled, held_out: Labelled, probabilities: Any, pipeline: Pipeline
+) -> Reference:
+    """The reference of a model that gave `probabilities` (n, labels) for the n held-out texts."""
+    names = training.names()
+    cleaned = [pipeline.clean(text) for text in training.texts]
+    unknown = [_unknown(pipeline, text) for text in held_out.texts]
+    all_tokens = sum(tokens for _, tokens in unknown)
+    return Reference(
+        training_texts=len(training),
+        held_out_texts=len(held_out),
+        label_shares=_shares(training.labels, names),
+        characters=Histogram.of(map(len, training.texts), CHARACTER_EDGES),
+        tokens=Histogram.of((len(pipeline.tokens(text)) for text in cleaned), TOKEN_EDGES),
+        predicted_shares=_shares([names[at] for at in np.argmax(probabilities, axis=1)], names),
+        confidence=Histogram.of(np.max(probabilities, axis=1).tolist(), SHARE_EDGES),
+        unknown_tokens=Histogram.of((u / max(1, n) for u, n in unknown), SHARE_EDGES),
+        unknown_token_share=round(sum(u for u, _ in unknown) / max(1, all_tokens), DIGITS),
+    )
+
+
+def _unknown(pipeline: Pipeline, text: str) -> tuple[int, int]:
+    """How many of a text's tokens are unknown, and how many tokens it has."""
+    tokens = pipeline.tokens(pipeline.clean(text))
+    return sum(not pipeline.is_known(token) for token in tokens), len(tokens)
+
+
+def _shares(labels: Sequence[str], names: Sequence[str]) -> dict[str, float]:
+    counts = Counter(labels)
+    return {name: round(counts[name] / len(labels), DIGITS) for name in names}

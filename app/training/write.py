@@ -1,0 +1,70 @@
+"""Worker process. Writes a version into the models directory: whole, or not at all."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from app.errors import VersionExists
+from app.models.base import Artifact, Manifest
+from app.models.catalog import MANIFEST_FILE, read_manifest
+from app.models.reference import REFERENCE_FILE, Reference
+
+
+def pin(artifacts: Mapping[str, bytes]) -> list[Artifact]:
+    """The manifest's rows for these file contents."""
+    return [
+        Artifact(file=file, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+        for file, content in artifacts.items()
+    ]
+
+
+def write(
+    models_dir: Path, manifest: Manifest, artifacts: Mapping[str, bytes], reference: Reference
+) -> Path:
+    """Create `models_dir`/<name>/<version> and return it.
+
+    The same version with the same digest is left as it is; `VersionExists` for another digest.
+    """
+    target = models_dir / manifest.name / manifest.version
+    if target.exists():
+        return _same(target, manifest)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # The leading dot hides it from every catalog until it is whole.
+    staged = Path(tempfile.mkdtemp(prefix=f".{manifest.version}-", dir=target.parent))
+    try:
+        _fill(staged, manifest, artifacts, reference)
+        os.rename(staged, target)
+    except OSError:
+        # Only another run can have made it since; a rename never replaces a filled directory.
+        if not target.exists():
+            raise
+        return _same(target, manifest)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    return target
+
+
+def _same(target: Path, manifest: Manifest) -> Path:
+    if read_manifest(target).digest != manifest.digest:
+        raise VersionExists(str(manifest.ref))
+    return target
+
+
+def _fill(
+    folder: Path, manifest: Manifest, artifacts: Mapping[str, bytes], reference: Reference
+) -> None:
+    folder.chmod(0o755)
+    for file, content in artifacts.items():
+        (folder / file).write_bytes(content)
+    pretty = msgspec.json.format(msgspec.json.encode(reference), indent=1)
+    (folder / REFERENCE_FILE).write_bytes(pretty + b"\n")
+    described = yaml.safe_dump(
+        msgspec.to_builtins(manifest), sort_keys=False, allow_unicode=True, width=100
+    )
+    (folder / MANIFEST_FILE).write_text(described, encoding="utf-8")

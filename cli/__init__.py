@@ -1,0 +1,1 @@
+"""CLI. The `mlserve` command: thin verbs over app."""

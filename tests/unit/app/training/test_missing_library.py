@@ -1,0 +1,17 @@
+"""A recipe says which library it lacks."""
+
+import sys
+
+import pytest
+
+from app.errors import LibraryMissing
+from app.training.recipes import RECIPES, recipe
+
+
+def test_recipe_without_torch_says_what_to_install(monkeypatch):
+    monkeypatch.delitem(sys.modules, RECIPES["embedding-bag"], raising=False)
+    monkeypatch.delitem(sys.modules, "safetensors.torch", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+    with pytest.raises(LibraryMissing, match=r"torch is not installed; .*mlserve\[torch\]"):
+        recipe("embedding-bag")

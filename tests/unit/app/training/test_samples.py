@@ -1,0 +1,61 @@
+"""The sample models in the repository are what their manifests say."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from app.models.base import Ref
+from app.models.catalog import Catalog
+from app.models.loader import load
+from app.models.reference import REFERENCE_FILE, Reference
+from app.settings import Limits
+from app.training.split import is_held_out
+
+ROOT = Path(__file__).parents[4]
+MAX_BYTES = 5_000_000
+ROWS = [
+    msgspec.json.decode(line, type=dict[str, str])
+    for line in (ROOT / "tests/data/held_out.jsonl").read_bytes().splitlines()
+]
+
+
+def sample(version):
+    return Catalog(ROOT / "models", "sentiment").get(Ref("sentiment", version))
+
+
+def test_test_texts_are_held_out_by_the_rule():
+    assert len(ROWS) == 250
+    assert all(is_held_out(row["text"]) for row in ROWS)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2", "v3"])
+def test_sample_is_as_good_on_test_texts_as_it_says(version):
+    model = load(sample(version), Limits(), "cpu")
+
+    cleaned = [model.pipeline.clean(row["text"]) for row in ROWS]
+    found = model.predictor.predict_proba(model.pipeline.extract(cleaned)).argmax(axis=1)
+
+    hits = [model.labels[at] == row["label"] for at, row in zip(found, ROWS, strict=True)]
+    # Four standard errors of a share of 250 texts.
+    assert abs(np.mean(hits) - model.manifest.metadata.accuracy) < 0.12
+
+
+@pytest.mark.parametrize("version", ["v1", "v2", "v3"])
+def test_sample_is_small_and_has_its_reference(version):
+    entry = sample(version)
+
+    reference = msgspec.json.decode((entry.path / REFERENCE_FILE).read_bytes(), type=Reference)
+    assert sum(file.stat().st_size for file in entry.path.iterdir()) <= MAX_BYTES
+    assert reference.held_out_texts == entry.manifest.metadata.training_data.held_out_texts
+    assert sum(reference.confidence.counts) == reference.held_out_texts
+    assert sum(reference.characters.counts) == reference.training_texts
+
+
+def test_default_sample_is_the_best_one():
+    accuracy = {v: sample(v).manifest.metadata.accuracy for v in ("v1", "v2", "v3")}
+
+    assert max(accuracy, key=accuracy.get) == "v2"
+    catalog = Catalog(ROOT / "models", "sentiment")
+    assert catalog.resolve("sentiment") == Ref("sentiment", "v2")
