@@ -4,6 +4,7 @@ Reads manifests only, never an artifact, so the API process can use it without m
 version whose manifest is wrong is listed with its error and never hides the others.
 """
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -156,6 +157,22 @@ def _read_text(file: Path) -> str:
     if len(content) > MAX_MANIFEST_BYTES:
         raise ValueError(f"larger than {MAX_MANIFEST_BYTES} bytes")
     return content.decode("utf-8")
+
+
+def keep_name_resolvable(root: Path, added: Ref) -> None:
+    """After a version was added: write down what the bare name stands for, if nothing says so yet.
+
+    The first version of a name becomes its active one; a later one never does by itself.
+    """
+    active = read_active(root)
+    before = {path.name for path in _version_directories(root) if path.parent.name == added.name}
+    before.discard(added.version)
+    if added.name in active or len(before) > 1:
+        return
+    active[added.name] = before.pop() if before else added.version
+    staged = root / f".{ACTIVE_FILE}-{os.getpid()}"
+    staged.write_bytes(msgspec.json.format(msgspec.json.encode(active)) + b"\n")
+    os.replace(staged, root / ACTIVE_FILE)
 
 
 def _read_entry(ref: Ref, path: Path) -> Entry:

@@ -24,7 +24,7 @@ from app.errors import (
 )
 from app.models.archives import is_archive, unpack
 from app.models.base import NAME_PATTERN, VERSION_PATTERN, Manifest, Ref, check_name
-from app.models.catalog import MANIFEST_FILE, Entry, read_manifest
+from app.models.catalog import MANIFEST_FILE, Entry, keep_name_resolvable, read_manifest
 from app.models.guard import only_model_errors
 from app.models.loader import load, read_artifacts
 from app.settings import Limits
@@ -48,7 +48,10 @@ def install(path: Path, models_dir: Path, limits: Limits) -> tuple[Ref, bool]:
         if _exists_already(target, manifest):
             return manifest.ref, False
         _try_out(Entry(manifest.ref, staging, manifest, None), limits)
-        return manifest.ref, _move(staging, target, manifest)
+        is_new = _move(staging, target, manifest)
+        if is_new:
+            keep_name_resolvable(models_dir, manifest.ref)
+        return manifest.ref, is_new
 
 
 @contextmanager

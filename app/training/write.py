@@ -12,7 +12,7 @@ import yaml
 
 from app.errors import VersionExists
 from app.models.base import Artifact, Manifest
-from app.models.catalog import MANIFEST_FILE, read_manifest
+from app.models.catalog import MANIFEST_FILE, keep_name_resolvable, read_manifest
 from app.models.reference import REFERENCE_FILE, Reference
 
 
@@ -47,6 +47,7 @@ def write(
         return _same(target, manifest)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+    keep_name_resolvable(models_dir, manifest.ref)
     return target
 
 

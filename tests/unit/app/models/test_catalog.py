@@ -8,7 +8,7 @@ import yaml
 
 from app.errors import ManifestInvalid, ModelNotFound, UnsafePath
 from app.models.base import Ref
-from app.models.catalog import MAX_MANIFEST_BYTES, Catalog
+from app.models.catalog import MAX_MANIFEST_BYTES, Catalog, keep_name_resolvable, read_active
 
 ARTIFACT = {"file": "model.skops", "sha256": "0" * 64, "size_bytes": 1}
 
@@ -180,3 +180,27 @@ def test_pipe_instead_of_a_manifest_is_not_waited_for(root):
     entry = Catalog(root, "sentiment").entries()[Ref("sentiment", "v1")]
 
     assert "not a regular file" in str(entry.error)
+
+
+def test_first_version_of_a_name_becomes_active_and_later_ones_do_not(root):
+    add(root, "mood", "v1")
+    keep_name_resolvable(root, Ref("mood", "v1"))
+    add(root, "mood", "v2")
+    keep_name_resolvable(root, Ref("mood", "v2"))
+
+    assert read_active(root) == {"sentiment": "v2", "mood": "v1"}
+    assert str(Catalog(root, "sentiment").resolve("mood")) == "mood-v1"
+
+
+def test_lone_version_stays_what_its_name_stands_for_when_a_second_one_comes(root):
+    add(root, "spam-filter", "v2")
+    keep_name_resolvable(root, Ref("spam-filter", "v2"))
+
+    assert str(Catalog(root, "sentiment").resolve("spam-filter")) == "spam-filter-v1"
+
+
+def test_chosen_version_is_not_changed_by_a_new_one(root):
+    add(root, "sentiment", "v3")
+    keep_name_resolvable(root, Ref("sentiment", "v3"))
+
+    assert read_active(root) == {"sentiment": "v2"}

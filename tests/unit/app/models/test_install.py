@@ -78,7 +78,7 @@ def test_version_is_taken_in_and_answers(source, models, tmp_path, pack):
     assert found == (TINY, True)
     assert load(Catalog(models, "tiny").get(TINY), LIMITS).ref == "tiny-v1"
     assert (models / "tiny/v1/README.md").read_text() == "about"
-    assert [path.name for path in models.iterdir()] == ["tiny"]
+    assert {path.name for path in models.iterdir()} == {"tiny", "active.json"}
 
 
 def test_lone_version_is_active_at_once(source, models):
@@ -110,7 +110,7 @@ def test_two_at_once_install_one(source, models):
         found = list(pool.map(lambda _: install(source, models, LIMITS), range(4)))
 
     assert sorted(is_new for _, is_new in found) == [False, False, False, True]
-    assert [path.name for path in models.iterdir()] == ["tiny"]
+    assert {path.name for path in models.iterdir()} == {"tiny", "active.json"}
 
 
 def test_other_users_can_read_what_was_installed(source, models):

@@ -1,0 +1,98 @@
+"""CLI. What is known of every version: the disk's side, and what each live worker says of it."""
+
+from typing import Any
+
+import msgspec
+import redis
+
+from app import fleet
+from app.broker import redis_client
+from app.contract import HeldModel
+from app.fleet import READY, Fleet
+from app.models.catalog import Catalog, Entry
+from app.settings import Settings
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One version; `memory_bytes` is the most that a worker says it takes."""
+
+    ref: str
+    active: bool
+    default: bool
+    format: str | None
+    status: str
+    error: str | None
+    loaded_on: list[str]
+    memory_bytes: int | None
+    accuracy: float | None
+    macro_f1: float | None
+    trained_at: str | None
+    path: str
+
+
+def look_at_fleet(settings: Settings) -> Fleet:
+    """The live workers; `reachable=False` with the reason where Redis does not answer."""
+    with redis_client(settings) as client:
+        try:
+            return fleet.read(client)
+        except redis.RedisError as error:
+            return Fleet(reachable=False, reason=" ".join(str(error).split()))
+
+
+def rows(settings: Settings, seen: Fleet) -> list[Row]:
+    """Every version on disk, with what the workers in `seen` say of it."""
+    catalog = Catalog(settings.models_dir, settings.default_model)
+    return [_row(catalog, entry, seen) for entry in catalog.entries(fresh=True).values()]
+
+
+def summary(row: Row) -> str:
+    """One line for people: `sentiment-v2 (default), accuracy 0.712`."""
+    mark = " (default)" if row.default else " (active)" if row.active else ""
+    accuracy = "accuracy unknown" if row.accuracy is None else f"accuracy {row.accuracy:.3f}"
+    return f"{row.ref}{mark}, {accuracy if row.error is None else row.error}"
+
+
+def _row(catalog: Catalog, entry: Entry, seen: Fleet) -> Row:
+    ref = str(entry.ref)
+    said = {h.hostname: m for h in seen.hosts for m in h.models if m.ref == ref}
+    ready = {hostname: model for hostname, model in said.items() if model.status == READY}
+    metadata = entry.manifest.metadata if entry.manifest else None
+    return Row(
+        ref=ref,
+        active=catalog.active(entry.ref.name) == entry.ref,
+        default=_is_default(catalog, entry),
+        format=entry.manifest.format if entry.manifest else None,
+        status=_status(entry, said, ready),
+        error=_error(entry, said),
+        loaded_on=sorted(ready),
+        memory_bytes=max((m.memory_bytes for m in ready.values()), default=None),
+        accuracy=metadata.accuracy if metadata else None,
+        macro_f1=metadata.macro_f1 if metadata else None,
+        trained_at=metadata.trained_at if metadata else None,
+        path=str(entry.path),
+    )
+
+
+def _is_default(catalog: Catalog, entry: Entry) -> bool:
+    active = catalog.active(catalog.default_model)
+    return entry.ref == active or str(entry.ref) == catalog.default_model
+
+
+def _status(entry: Entry, said: dict[str, HeldModel], ready: dict[str, HeldModel]) -> str:
+    if entry.error is not None:
+        return "invalid"
+    if ready:
+        return "loaded"
+    return "failed" if _error(entry, said) else "not loaded"
+
+
+def _error(entry: Entry, said: dict[str, HeldModel]) -> str | None:
+    if entry.error is not None:
+        return str(entry.error)
+    return next((model.error for model in said.values() if model.error), None)
+
+
+def as_data(items: list[Row]) -> list[Any]:
+    """JSON types."""
+    data: list[Any] = msgspec.to_builtins(items)
+    return data

@@ -1,0 +1,45 @@
+"""CLI. The `mlserve` command: a literal list of verbs, and one line for every failure."""
+
+from typing import Any
+
+import click
+
+from app.errors import ServingError
+from cli.benchmark import benchmark
+from cli.config import config
+from cli.list import list_models
+from cli.load import load
+from cli.options import config_option
+from cli.predict import predict
+from cli.serve import serve
+from cli.stats import stats
+from cli.train import train
+
+VERBS = (serve, predict, load, list_models, stats, benchmark, train, config)
+
+
+class ReadableErrors(click.Group):
+    """Turns an expected failure into one line on standard error and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb."""
+        try:
+            return super().invoke(ctx)
+        except ServingError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=ReadableErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@config_option
+@click.version_option(package_name="mlserve")
+@click.pass_context
+def main(ctx: click.Context, config_path: str | None) -> None:
+    """Serve text-classification models over HTTP, with Celery workers behind.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage.
+    """
+    ctx.obj = config_path
+
+
+for _verb in VERBS:
+    main.add_command(_verb)

@@ -1,0 +1,95 @@
+"""CLI. What every verb shares: --config, --json, the settings and the ways to print."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, wraps
+from typing import Any
+
+import click
+
+from app import settings as app_settings
+from app.settings import Loaded, Settings
+
+MAX_WHOLE_CHARS = 20
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a verb: which config file, and whether a machine reads the answer."""
+
+    config_path: str | None
+    as_json: bool
+
+    @cached_property
+    def loaded(self) -> Loaded:
+        """The effective settings and their origins; raises `ConfigError`."""
+        return app_settings.load(self.config_path)
+
+    @property
+    def settings(self) -> Settings:
+        """The effective settings."""
+        return self.loaded.settings
+
+    def show(self, data: Any, human: Callable[[], None]) -> None:
+        """Print `data` as one JSON document with --json, else what `human` prints."""
+        if self.as_json:
+            click.echo(json.dumps(data, ensure_ascii=False))
+        else:
+            human()
+
+
+def config_option(function: Callable[..., None]) -> Callable[..., None]:
+    """The option --config, which names the config file."""
+    option = click.option(
+        "--config",
+        "config_path",
+        type=click.Path(dir_okay=False),
+        help="Config file (default: $MLSERVE_CONFIG, else config.yaml).",
+    )
+    return option(function)
+
+
+def verb(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb --config and --json, and its function the `Call` as first argument."""
+
+    @wraps(function)
+    def run(config_path: str | None, as_json: bool, **options: Any) -> None:
+        inherited = click.get_current_context().obj
+        function(Call(config_path or inherited, as_json), **options)
+
+    json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    return config_option(json_option(run))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A rich table on a terminal, aligned plain text elsewhere."""
+    if sys.stdout.isatty():
+        _print_rich(columns, rows)
+        return
+    lines = [[column.upper() for column in columns], *[list(row) for row in rows]]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    for line in lines:
+        padded = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        click.echo(padded.rstrip())
+
+
+def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for i, column in enumerate(columns):
+        # Names, dates and figures stay whole: what is cut off cannot be copied.
+        is_short = all(len(row[i]) <= MAX_WHOLE_CHARS for row in rows)
+        table.add_column(column, no_wrap=is_short, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(markup=False, highlight=False).print(table)
+
+
+def megabytes(size_bytes: int) -> str:
+    """A size for people: `4.2 MB`."""
+    return f"{size_bytes / 1e6:.1f} MB"

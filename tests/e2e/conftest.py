@@ -1,0 +1,42 @@
+"""A small model for the end-to-end tests, trained as a user trains one."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+GOOD = ("love", "great", "wonderful", "lovely", "amazing")
+BAD = ("hate", "awful", "terrible", "horrible", "boring")
+THINGS = ("movie", "book", "phone", "place", "staff", "plot")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A models directory with one small version, made by `mlserve train`."""
+    directory = tmp_path_factory.mktemp("trained")
+    words = [(word, "positive") for word in GOOD] + [(word, "negative") for word in BAD]
+    rows = [
+        f"{thing} {number}: {word} {thing},{label}"
+        for number in range(5)
+        for thing in THINGS
+        for word, label in words
+    ]
+    data = directory / "reviews.csv"
+    data.write_text("\n".join(["text,label", *rows]))
+    name, recipe = ("--name", "sentiment", "--version", "v1"), ("--recipe", "tfidf-logreg")
+    models = ("--models-dir", str(directory / "models"))
+    argv = [
+        str(Path(sys.executable).parent / "mlserve"),
+        "train",
+        str(data),
+        *name,
+        *recipe,
+        *models,
+        "--json",
+    ]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(done.stdout)["metadata"]["accuracy"] == 1.0
+    (directory / "models/active.json").write_text('{"sentiment": "v1"}')
+    return directory / "models"

@@ -1,0 +1,91 @@
+"""The HTTP client against a small real server: what it makes of answers that are not 200."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import msgspec
+import pytest
+
+from app.errors import RequestRefused, ServiceUnreachable
+from app.settings import Server, Settings
+from cli.client import ServiceClient, service_url
+
+ANSWERS = {
+    "/fields": (422, {"code": "invalid_fields", "errors": {"text": ["is blank.", "is short."]}}),
+    "/detail": (503, {"code": "no_worker", "detail": "no worker holds sentiment-v2"}),
+    "/html": (502, "<html>bad gateway</html>"),
+    "/good": (200, {"label": "positive"}),
+}
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        status, body = ANSWERS[self.path]
+        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture
+def client():
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield ServiceClient(Settings(server=Server(port=server.server_port)))
+        server.shutdown()
+        thread.join()
+
+
+def test_good_answer_is_decoded(client):
+    assert client.get("/good") == {"label": "positive"}
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("/fields", "the service answered 422 invalid_fields: text: is blank. is short."),
+        ("/detail", "the service answered 503 no_worker: no worker holds sentiment-v2"),
+        ("/html", "the service answered 502: something that is not JSON; is it mlserve?"),
+    ],
+)
+def test_problem_becomes_one_readable_line(client, path, line):
+    with pytest.raises(RequestRefused) as refused:
+        client.get(path)
+
+    assert str(refused.value) == line
+
+
+def test_nobody_there_names_the_address_and_the_command():
+    client = ServiceClient(Settings(server=Server(port=1)))
+
+    with pytest.raises(ServiceUnreachable, match=r"127\.0\.0\.1:1 \(connection refused\).*serve"):
+        client.get("/health/live")
+
+
+def test_silent_service_is_given_up():
+    with HTTPServer(("127.0.0.1", 0), Handler) as mute:
+        settings = Settings(server=Server(port=mute.server_port))
+        client = ServiceClient(settings, read_timeout_s=0.2)
+
+        with pytest.raises(ServiceUnreachable, match="no answer in time"):
+            client.get("/good")
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:8000"),  # noqa: S104 - never bound here
+        ("::", "http://[::1]:8000"),
+        ("example", "http://example:8000"),
+    ],
+)
+def test_client_reaches_what_listens_on_all_addresses(host, url):
+    settings = msgspec.structs.replace(Settings(), server=Server(host=host))
+
+    assert service_url(settings) == url

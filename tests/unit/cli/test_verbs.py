@@ -1,0 +1,124 @@
+"""The verbs that need no service, and what they say where there is none."""
+
+import json
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from cli.main import main
+
+SECRET_URL = "redis://user:hunter2@127.0.0.1:1/0"
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A config file whose service, Redis and models do not exist."""
+    settings = {
+        "models_dir": str(tmp_path / "models"),
+        "state_dir": str(tmp_path / "state"),
+        "server": {"port": 1},
+        "redis": {"url": SECRET_URL, "socket_timeout_s": 0.2},
+    }
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(settings))
+    return file
+
+
+def run(config, *args):
+    return CliRunner().invoke(main, ["--config", str(config), *args])
+
+
+def test_config_tells_where_each_value_came_from(config, monkeypatch):
+    monkeypatch.setenv("MLSERVE_CACHE__TTL_SECONDS", "60")
+
+    shown = json.loads(run(config, "config", "--json").output)
+
+    assert shown["cache.ttl_seconds"] == {"value": 60, "from": "MLSERVE_CACHE__TTL_SECONDS"}
+    assert shown["server.port"] == {"value": 1, "from": "config.yaml"}
+    assert shown["max_batch_size"]["from"] == "default"
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["for people", "as json"])
+def test_config_masks_the_password_of_redis(config, form):
+    result = run(config, "config", *form)
+
+    assert "redis://user:***@127.0.0.1:1/0" in result.output
+    assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("predict", "a text"),
+        ("predict", "a text", "--json"),
+        ("predict", "one", "two", "--model", "v2"),
+        ("stats",),
+        ("benchmark", "v2", "10"),
+    ],
+    ids=" ".join,
+)
+def test_verb_without_service_names_the_address_and_the_way_out(config, args):
+    result = run(config, *args)
+
+    assert result.exit_code == 1
+    assert result.output.count("\n") == 1
+    assert "http://127.0.0.1:1" in result.output
+    assert "mlserve serve" in result.output
+
+
+def test_list_without_service_shows_the_disk_and_says_so(config):
+    result = run(config, "list")
+
+    assert result.exit_code == 0
+    assert "no models in" in result.output
+    assert "workers are unreachable" in result.output
+
+
+def test_list_as_json_is_one_document(config):
+    shown = json.loads(run(config, "list", "--json").output)
+
+    assert shown["models"] == []
+    assert shown["workers"]["reachable"] is False
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("predict",),
+        ("predict", "--top-k", "0", "a"),
+        ("benchmark", "v2", "0"),
+        ("benchmark", "v2", "10", "--batch", "101"),
+        ("serve", "--port", "0"),
+        ("load", "/nonexistent/model"),
+        ("nonsense",),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_exits_2(config, args):
+    assert run(config, *args).exit_code == 2
+
+
+def test_wrong_config_is_one_line_and_exit_1(config):
+    config.write_text("server: {prot: 1}\n")
+
+    result = run(config, "list")
+
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: server.prot = 1: unknown key; allowed: host")
+    assert result.output.count("\n") == 1
+
+
+def test_config_option_of_the_verb_wins_over_the_global_one(config, tmp_path):
+    other = tmp_path / "other.yaml"
+    other.write_text("max_batch_size: 7\n")
+
+    shown = json.loads(run(config, "config", "--json", "--config", str(other)).output)
+
+    assert shown["max_batch_size"] == {"value": 7, "from": "other.yaml"}
+
+
+def test_every_verb_has_json_and_config():
+    for name, command in main.commands.items():
+        options = {option for param in command.params for option in param.opts}
+        assert {"--json", "--config"} <= options, name
