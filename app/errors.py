@@ -186,7 +186,7 @@ class ArtifactInvalid(ModelError):
 class LibraryMissing(ModelError):
     """A library that the model needs is not installed."""
 
-    code, template = "library_missing", "{0} is not installed; pip install 'mlserve[{1}]'"
+    code, template = "library_missing", "{0} is not installed; pip install '.[{1}]'"
 
 
 class LibraryMismatch(ModelError):

@@ -86,7 +86,7 @@ def worker_count(settings: Settings) -> int:
 
 
 def has_flower() -> bool:
-    """Whether Flower is installed (`pip install 'mlserve[flower]'`)."""
+    """Whether Flower is installed (`pip install '.[flower]'`)."""
     return find_spec("flower") is not None
 
 

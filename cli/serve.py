@@ -38,7 +38,7 @@ def serve(call: Call, workers: int | None, port: int | None, flower: bool) -> No
     overrides = _overrides(workers, port)
     loaded = app_settings.load(call.config_path, {**os.environ, **overrides})
     if flower and not has_flower():
-        raise StartRefused("flower is not installed; pip install 'mlserve[flower]'")
+        raise StartRefused("flower is not installed; pip install '.[flower]'")
     processes = Processes(loaded, overrides)
     with ExitStack() as stack:
         Service(processes, flower, call.as_json, stack).run()
