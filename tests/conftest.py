@@ -1,8 +1,13 @@
 """Fixtures that all tests share: a Redis for as long as the run lasts, emptied for each test."""
 
 import pytest
+from hypothesis import settings
 
 from tests.processes import RedisServer
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("mlserve", deadline=None, database=None)
+settings.load_profile("mlserve")
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ class EmbeddingBag(nn.Module):
 
     def __init__(self, options: Options) -> None:
         super().__init__()
-        self.embeddings = nn.Embedding(options.vocabulary, options.dimensions, PADDING)
+        self.embeddings = _embeddings(options.vocabulary, options.dimensions)
         self.dropout = nn.Dropout(options.dropout)
         self.output = nn.Linear(2 * options.dimensions, options.labels)
 
@@ -47,6 +47,19 @@ class EmbeddingBag(nn.Module):
         greatest = torch.where(present.any(1), greatest, torch.zeros_like(greatest))
         logits: Tensor = self.output(self.dropout(torch.cat([mean, greatest], 1)))
         return logits
+
+
+def _embeddings(vocabulary: int, dimensions: int) -> nn.Embedding:
+    weights = torch.empty(vocabulary, dimensions)
+    # nn.Embedding would fill them on the meta device too, where shapes are checked, and torch
+    # imports its whole compiler for that: seconds in every worker.
+    if not weights.is_meta:
+        nn.init.normal_(weights)
+        weights[PADDING] = 0
+    filled: nn.Embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
+        weights, freeze=False, padding_idx=PADDING
+    )
+    return filled
 
 
 ARCHITECTURES: dict[str, Callable[[Any], nn.Module]] = {"embedding_bag": EmbeddingBag}

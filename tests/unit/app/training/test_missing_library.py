@@ -13,5 +13,5 @@ def test_recipe_without_torch_says_what_to_install(monkeypatch):
     monkeypatch.delitem(sys.modules, "safetensors.torch", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
 
-    with pytest.raises(LibraryMissing, match=r"torch is not installed; .*mlserve\[torch\]"):
+    with pytest.raises(LibraryMissing, match=r"torch is not installed; .*\.\[torch\]"):
         recipe("embedding-bag")
