@@ -66,6 +66,9 @@ class Chunk(Message, frozen=True, kw_only=True):
     request_ids: list[str]
 
 
+EXPIRED_CODE = "expired"
+
+
 class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why one text has no prediction."""
 
@@ -79,8 +82,13 @@ class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     probabilities: list[float] | None = None
     error: Failure | None = None
 
+    @property
+    def is_expired(self) -> bool:
+        """Whether the deadline passed before the text was computed."""
+        return self.error is not None and self.error.code == EXPIRED_CODE
 
-EXPIRED = Outcome(error=Failure("expired", "the deadline passed before this text was computed"))
+
+EXPIRED = Outcome(error=Failure(EXPIRED_CODE, "the deadline passed before it was computed"))
 
 
 class ChunkResult(Message, frozen=True, kw_only=True):

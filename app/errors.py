@@ -5,7 +5,7 @@
     |  |- MalformedBody, UnsupportedMediaType, BodyTooLarge, InvalidFields
     |  `- ModelNotFound
     |- Unavailable (503, ours; try again later)
-    |  |- NoWorker, BrokerUnavailable, ModelUnavailable, WorkerOutOfMemory, ShuttingDown
+    |  |- NoWorker, Overloaded, BrokerUnavailable, ModelUnavailable, WorkerOutOfMemory, ShuttingDown
     |  |- NotReady
     |  `- (504) PredictionTimeout
     |- ModelError (a version that cannot be loaded)
@@ -127,6 +127,18 @@ class ShuttingDown(Unavailable):
     """This process is being stopped."""
 
     code, template = "shutting_down", "this process is being stopped"
+
+
+class Overloaded(Unavailable):
+    """More texts wait than can be answered in time."""
+
+    code, template = "overloaded", "too many texts wait; try again in {0} s"
+
+    @property
+    def retry_after_s(self) -> int:
+        """When the texts that wait now are answered, by the measured drain rate."""
+        seconds: int = self.args[0]
+        return seconds
 
 
 class NotReady(Unavailable):

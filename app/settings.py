@@ -65,6 +65,7 @@ class Limits(Section, frozen=True):
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1 << 30)] = 1_048_576
     max_text_chars: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
     max_batch_texts: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
+    max_queued_texts: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 4096
     max_artifact_bytes: PositiveInt = 2_147_483_648
     allow_pickle: bool = False
 
@@ -226,6 +227,11 @@ def _check_together(settings: Settings) -> None:
         raise ConfigError(
             f"batch_timeout_ms = {settings.batch_timeout_ms}: must be below "
             f"request_timeout_ms = {settings.request_timeout_ms}"
+        )
+    if settings.limits.max_batch_texts > settings.limits.max_queued_texts:
+        raise ConfigError(
+            f"limits.max_queued_texts = {settings.limits.max_queued_texts}: must not be below "
+            f"limits.max_batch_texts = {settings.limits.max_batch_texts}"
         )
     if settings.redis.url is not None and not settings.redis.url.startswith(
         ("redis://", "rediss://", "unix://")

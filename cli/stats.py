@@ -34,6 +34,7 @@ def _print_counts(counts: dict[str, Any]) -> None:
         ("requests", str(counts["requests"])),
         ("answers by status", _listed(counts["responses"])),
         ("errors by code", _listed(counts["errors"])),
+        ("texts by source", _listed(counts["cache"])),
     ]
     print_table(("figure", "value"), rows)
     click.echo()

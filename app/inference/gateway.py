@@ -1,8 +1,9 @@
 """API process. Carries chunks to the workers' queues and their results back.
 
-Request threads never touch Redis: `submit` returns a plain future. One sender thread publishes, one
-receiver thread reads this process's mailbox, one watcher thread looks at the fleet; all three start
-on first use. Invariant: every future handed out is resolved or cancelled, also on `close`.
+Request threads never touch Redis. The coalescer's sender thread calls `submit`, which publishes;
+one receiver thread reads this process's mailbox, one watcher thread looks at the fleet; both start
+on first use. A chunk whose worker was lost is sent once more: predictions are idempotent.
+Invariant: every future handed out is resolved or cancelled, also on `close`.
 """
 
 import logging
@@ -11,8 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from queue import SimpleQueue
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import msgspec
 import redis
@@ -22,15 +22,24 @@ from kombu.exceptions import OperationalError
 from app import fleet
 from app.broker import make_celery, redis_client
 from app.clock import RedisClock
-from app.contract import MAILBOX_PREFIX, PREDICT_CHUNK, PREDICT_QUEUES, Chunk, ChunkResult
-from app.errors import BrokerUnavailable, ServingError
+from app.contract import (
+    MAILBOX_PREFIX,
+    PREDICT_CHUNK,
+    PREDICT_QUEUES,
+    Chunk,
+    ChunkResult,
+    MessageRefused,
+)
+from app.errors import BrokerUnavailable, ServingError, ShuttingDown
 from app.fleet import Fleet
+from app.inference.pending import Pending, Sent, expired
 from app.mailbox import Reply
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-RECEIVE_BLOCK_S = 1.0
+# Also how often lost chunks are looked for.
+RECEIVE_BLOCK_S = 0.1
 MAX_REPLIES_PER_READ = 256
 WATCH_S = 1.0
 RETRY_S = 0.2
@@ -44,9 +53,10 @@ class Gateway(Protocol):
         ...
 
     def submit(self, chunk: Chunk, device: str) -> Future[ChunkResult]:
-        """Send `chunk` to the queue of `device` ("cpu" or "gpu"); cancel the future to forget it.
+        """Send `chunk` to the queue of `device` ("cpu" or "gpu"); may block for a socket timeout.
 
-        The future raises a `ServingError` where there is no result.
+        Raises `BrokerUnavailable`; the future raises a `ServingError` where there is no result.
+        Cancel it to forget the chunk.
         """
         ...
 
@@ -57,14 +67,6 @@ class Gateway(Protocol):
     def close(self) -> None:
         """Stop the threads and fail what is still waiting."""
         ...
-
-
-class Parcel(NamedTuple):
-    """A chunk on its way to the sender."""
-
-    task_id: str
-    chunk: Chunk
-    queue: str
 
 
 @contextmanager
@@ -84,8 +86,9 @@ class CeleryGateway:
         self._celery = make_celery(settings, "api")
         self._mailbox = MAILBOX_PREFIX + uuid.uuid4().hex
         self._clock = RedisClock()
-        self._outbox: SimpleQueue[Parcel | None] = SimpleQueue()
-        self._pending: dict[str, Future[ChunkResult]] = {}
+        self._pending = Pending(self._clock.now)
+        self._producer: Any = None
+        self._publishing = threading.Lock()
         self._fleet = Fleet(reachable=False, reason="not looked at yet")
         self._looked = threading.Event()
         self._look_again = threading.Event()
@@ -99,14 +102,18 @@ class CeleryGateway:
         return self._clock.now()
 
     def submit(self, chunk: Chunk, device: str) -> Future[ChunkResult]:
-        """Queue `chunk` for the sender and return at once."""
+        """Publish `chunk`, and return the future of its result."""
         self._start()
-        task_id = str(uuid.uuid4())
-        future: Future[ChunkResult] = Future()
-        self._pending[task_id] = future
-        future.add_done_callback(lambda _: self._pending.pop(task_id, None))
-        self._outbox.put(Parcel(task_id, chunk, PREDICT_QUEUES[device]))
-        return future
+        sent = self._pending.add(chunk, PREDICT_QUEUES[device])
+        try:
+            # Looked at after `add`: what is added later is not seen by `close`.
+            if self._closed.is_set():
+                raise ShuttingDown()
+            self._publish(sent)
+        except (BrokerUnavailable, ShuttingDown):
+            sent.future.cancel()
+            raise
+        return sent.future
 
     def fleet(self) -> Fleet:
         """The watcher's last look; waits for the first one."""
@@ -115,14 +122,14 @@ class CeleryGateway:
         return self._fleet
 
     def close(self) -> None:
-        """Stop the threads; what still waits fails with `BrokerUnavailable`."""
+        """Stop the threads; what still waits fails with `ShuttingDown`."""
         self._closed.set()
         self._look_again.set()
-        self._outbox.put(None)
         for thread in self._threads:
             thread.join()
-        for task_id in list(self._pending):
-            self._resolve(task_id, BrokerUnavailable())
+        for sent in self._pending.all():
+            sent.resolve(ShuttingDown())
+        self._drop_producer()
 
     def _start(self) -> None:
         if self._threads:
@@ -130,63 +137,53 @@ class CeleryGateway:
         with self._start_lock:
             if self._threads or self._closed.is_set():
                 return
-            loops = (self._send_loop, self._receive_loop, self._watch_loop)
+            loops = (self._receive_loop, self._watch_loop)
             threads = [threading.Thread(target=loop, daemon=True) for loop in loops]
             for thread in threads:
                 thread.start()
             self._threads = threads
 
-    def _resolve(self, task_id: str, outcome: ChunkResult | ServingError) -> None:
-        # A reply nobody waits for any more finds no entry here and is dropped.
-        future = self._pending.pop(task_id, None)
-        if future is None or not future.set_running_or_notify_cancel():
-            return
-        if isinstance(outcome, ServingError):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
-
-    def _send_loop(self) -> None:
-        producer: Any = None
-        while (parcel := self._outbox.get()) is not None:
-            future = self._pending.get(parcel.task_id)
-            if future is None or future.cancelled():
-                continue
+    def _publish(self, sent: Sent) -> None:
+        with self._publishing:
             try:
                 with broker_errors():
-                    producer = producer or self._producer()
-                    self._publish(parcel, producer)
+                    self._send(sent)
             except BrokerUnavailable as error:
                 logger.warning("publishing failed", extra={"cause": repr(error.__cause__)})
-                _discard(producer)
-                producer = None
+                self._drop_producer()
                 self._look_again.set()
-                self._resolve(parcel.task_id, error)
-        _discard(producer)
+                raise
 
-    def _producer(self) -> Any:
-        return self._celery.amqp.Producer(self._celery.connection_for_write())
-
-    def _publish(self, parcel: Parcel, producer: Any) -> None:
+    def _send(self, sent: Sent) -> None:
+        if self._producer is None:
+            self._producer = self._celery.amqp.Producer(self._celery.connection_for_write())
         self._celery.send_task(
             PREDICT_CHUNK,
-            args=(parcel.chunk.to_message(),),
-            task_id=parcel.task_id,
-            queue=parcel.queue,
+            args=(sent.chunk.to_message(),),
+            task_id=sent.task_id,
+            queue=sent.queue,
             reply_to=self._mailbox,
-            producer=producer,
+            producer=self._producer,
             retry=False,
             # Celery puts a repr of the arguments, that is the texts, into headers and events.
-            argsrepr=f"<{len(parcel.chunk.texts)} texts>",
+            argsrepr=f"<{len(sent.chunk.texts)} texts>",
             kwargsrepr="{}",
         )
 
+    def _drop_producer(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with suppress(redis.RedisError, OperationalError, OSError):
+                producer.connection.close()
+
     def _receive_loop(self) -> None:
-        client = redis_client(self._settings, RECEIVE_BLOCK_S + 1)
+        timeout_s = RECEIVE_BLOCK_S + self._settings.redis.socket_timeout_s
+        client = redis_client(self._settings, timeout_s)
         self._repeat(lambda: self._receive(client), 0, self._closed)
         client.close()
 
     def _receive(self, client: "redis.Redis") -> None:
+        self._look_after_unanswered()
         popped: Any = client.blpop([self._mailbox], timeout=RECEIVE_BLOCK_S)
         while popped is not None:
             for raw in popped[1:] if isinstance(popped, tuple) else popped:
@@ -195,14 +192,28 @@ class CeleryGateway:
 
     def _deliver(self, raw: bytes) -> None:
         reply = msgspec.json.decode(raw, type=Reply)
+        # A reply nobody waits for any more finds no entry and is dropped.
+        if (sent := self._pending.answered(reply.task_id)) is None:
+            return
         try:
-            self._resolve(reply.task_id, self._outcome(reply))
+            sent.resolve(self._outcome(reply, sent.chunk))
         except ServingError as error:
-            self._resolve(reply.task_id, error)
+            sent.resolve(error)
 
-    def _outcome(self, reply: Reply) -> ChunkResult | ServingError:
+    def _look_after_unanswered(self) -> None:
+        for sent in self._pending.overdue():
+            sent.resolve(expired(sent.chunk))
+        for sent in self._pending.lost():
+            logger.info("chunk sent again", extra={"task_id": sent.task_id, "ref": sent.chunk.ref})
+            with suppress(BrokerUnavailable):
+                self._publish(sent)
+
+    def _outcome(self, reply: Reply, chunk: Chunk) -> ChunkResult | ServingError:
         if reply.state == SUCCESS:
-            return ChunkResult.from_message(reply.result)
+            result = ChunkResult.from_message(reply.result)
+            if len(result.outcomes) != len(chunk.texts):
+                raise MessageRefused(f"{len(result.outcomes)} outcomes of {len(chunk.texts)} texts")
+            return result
         error = self._celery.backend.exception_to_python(reply.result)
         if isinstance(error, ServingError):
             return error
@@ -236,9 +247,3 @@ class CeleryGateway:
                 failing, pause_s = True, RETRY_S
             if pause_s and wake.wait(pause_s) and not self._closed.is_set():
                 wake.clear()
-
-
-def _discard(producer: Any) -> None:
-    if producer is not None:
-        with suppress(redis.RedisError, OperationalError, OSError):
-            producer.connection.close()

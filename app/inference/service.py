@@ -1,14 +1,55 @@
 """API process. A prediction from a caller's point of view: which version, by when, or why not.
 
-The version and the deadline are decided once, here, and travel with the texts.
+The version and the deadline are decided once, here, and travel with the texts. In this order: what
+is remembered, admission, texts that are on their way already, the shared cache, a worker.
 """
 
-from app.contract import PREDICT_QUEUES, Chunk, ChunkResult
+from typing import Literal, NamedTuple
+
+from app.broker import redis_client
+from app.contract import PREDICT_QUEUES, Outcome
 from app.errors import BrokerUnavailable, ModelUnavailable, NoWorker, PredictionTimeout
 from app.fleet import Fleet
+from app.inference.admission import Admission
+from app.inference.batching import BatchLimits, Coalescer, Flight, Route
+from app.inference.cache import Cache, cache_key
 from app.inference.gateway import Gateway
+from app.inference.slots import Ask, Waiting
+from app.models.base import Manifest
 from app.models.catalog import Catalog, Entry
 from app.settings import Settings
+
+Source = Literal["hit", "miss", "coalesced"]
+
+
+class Answer(NamedTuple):
+    """Outcomes in the order of the texts; `labels` names their probabilities.
+
+    `remembered` texts came from the cache, `joined` ones shared a computation that was on its way
+    for another request; the rest was computed for this one.
+    """
+
+    ref: str
+    labels: list[str]
+    outcomes: list[Outcome]
+    remembered: int
+    joined: int
+
+    @property
+    def source(self) -> Source:
+        """`miss` where anything was computed for this request."""
+        if self.remembered + self.joined < len(self.outcomes):
+            return "miss"
+        return "coalesced" if self.joined else "hit"
+
+
+class Target(NamedTuple):
+    """A version that a request may name; `digest` is that of everything that decides an answer."""
+
+    entry: Entry
+    ref: str
+    labels: list[str]
+    digest: str
 
 
 class Predictions:
@@ -16,30 +57,48 @@ class Predictions:
 
     def __init__(self, settings: Settings, catalog: Catalog, gateway: Gateway) -> None:
         self.catalog = catalog
+        self.cache = Cache(settings.cache, lambda timeout_s: redis_client(settings, timeout_s))
+        self.admission = Admission(settings.limits.max_queued_texts)
         self._gateway = gateway
-        self._timeout_ms = settings.request_timeout_ms
-
-    def predict(self, texts: list[str], model_version: str | None, request_id: str) -> ChunkResult:
-        """Outcomes in the order of `texts`, all by the one version that `model_version` names.
-
-        Raises `ModelNotFound`; `BrokerUnavailable`, `NoWorker` or `ModelUnavailable` at once where
-        nobody can answer; `PredictionTimeout` after `request_timeout_ms`.
-        """
-        entry = self.catalog.get(self.catalog.resolve(model_version))
-        device = self.device(entry)
-        timeout_s = self._timeout_ms / 1000
-        chunk = Chunk(
-            ref=str(entry.ref),
-            texts=texts,
-            deadline=self._gateway.now() + timeout_s,
-            request_ids=[request_id],
+        self._timeout_s = settings.request_timeout_ms / 1000
+        self._coalescer = Coalescer(
+            BatchLimits(settings.max_batch_size, settings.batch_timeout_ms / 1000),
+            gateway.submit,
+            gateway.now,
+            known=self._known,
+            landed=self._landed,
         )
-        future = self._gateway.submit(chunk, device)
-        try:
-            return future.result(timeout_s)
-        except TimeoutError:
-            future.cancel()
-            raise PredictionTimeout(self._timeout_ms) from None
+        self._targets: dict[str | None, Target] = {}
+        self._targets_of: object = None
+        self._devices: dict[str, str] = {}
+        self._devices_of: object = None
+
+    def predict(
+        self,
+        texts: list[str],
+        model_version: str | None,
+        request_id: str,
+        wait_s: float | None = None,
+    ) -> Answer:
+        """All texts by the one version that `model_version` names; waits `wait_s` at most.
+
+        Raises `ModelNotFound`; `BrokerUnavailable`, `NoWorker`, `ModelUnavailable` or `Overloaded`
+        at once where nobody can answer in time; `PredictionTimeout`. What is remembered is
+        answered whatever became of Redis and the workers.
+        """
+        target = self._target(model_version)
+        keys = [cache_key(target.digest, text) for text in texts]
+        outcomes = [self.cache.get(key) for key in keys]
+        missing = [place for place, outcome in enumerate(outcomes) if outcome is None]
+        joined = 0
+        if missing:
+            wait_s = min(wait_s or self._timeout_s, self._timeout_s)
+            asked = [(keys[place], texts[place]) for place in missing]
+            computed, joined = self._ask(target, asked, request_id, wait_s)
+            for place, outcome in zip(missing, computed, strict=True):
+                outcomes[place] = outcome
+        found = [outcome for outcome in outcomes if outcome is not None]
+        return Answer(target.ref, target.labels, found, len(texts) - len(missing), joined)
 
     def fleet(self) -> Fleet:
         """The last look at the workers."""
@@ -47,15 +106,77 @@ class Predictions:
 
     def device(self, entry: Entry) -> str:
         """The device whose workers can answer for `entry`; raises as `predict` would."""
-        if entry.manifest is None:
-            raise ModelUnavailable(str(entry.ref), str(entry.error))
+        manifest, ref = _manifest(entry), str(entry.ref)
         fleet = self._gateway.fleet()
         if not fleet.reachable:
             raise BrokerUnavailable()
-        devices = {"auto": ("gpu", "cpu")}.get(entry.manifest.device, (entry.manifest.device,))
-        for device in devices:
-            if fleet.holders(str(entry.ref), PREDICT_QUEUES[device]):
-                return device
-        for failure in fleet.failures(str(entry.ref)):
-            raise ModelUnavailable(str(entry.ref), failure.error)
-        raise NoWorker(str(entry.ref))
+        if fleet is not self._devices_of:
+            self._devices, self._devices_of = {}, fleet
+        # Another thread may replace the dict at any time; this one stays whole.
+        devices = self._devices
+        if ref not in devices:
+            devices[ref] = _device(manifest, fleet)
+        return devices[ref]
+
+    def close(self) -> None:
+        """Stop the threads; whoever still waits fails with `ShuttingDown`."""
+        self._coalescer.close()
+        self._gateway.close()
+        self.cache.close()
+
+    def _target(self, model_version: str | None) -> Target:
+        entries = self.catalog.entries()
+        if entries is not self._targets_of:
+            self._targets, self._targets_of = {}, entries
+        target = self._targets.get(model_version)
+        if target is None:
+            entry = self.catalog.get(self.catalog.resolve(model_version))
+            manifest = _manifest(entry)
+            target = Target(entry, str(entry.ref), manifest.labels, manifest.digest)
+            self._targets[model_version] = target
+        return target
+
+    def _ask(
+        self, target: Target, asked: list[tuple[bytes, str]], request_id: str, wait_s: float
+    ) -> tuple[list[Outcome], int]:
+        route = Route(target.ref, self.device(target.entry))
+        queued_chunks = self._gateway.fleet().queues.get(PREDICT_QUEUES[route.device], 0)
+        self.admission.enter(len(asked), wait_s, queued_chunks)
+        try:
+            waiting = Waiting(len(asked))
+            deadline = self._gateway.now() + wait_s
+            asks = [
+                Ask(key, text, waiting, place, deadline, request_id)
+                for place, (key, text) in enumerate(asked)
+            ]
+            joined = self._coalescer.put(route, asks)
+            return waiting.wait(wait_s), joined
+        except TimeoutError:
+            raise PredictionTimeout(round(wait_s * 1000)) from None
+        finally:
+            self.admission.leave(len(asked))
+
+    def _known(self, flight: Flight) -> dict[bytes, Outcome]:
+        labels = len(self._target(flight.route.ref).labels)
+        return self.cache.fetch([slot.key for slot in flight.slots], labels)
+
+    def _landed(self, outcomes: list[tuple[bytes, Outcome]], is_busy: bool) -> None:
+        self.admission.landed(len(outcomes), is_busy)
+        self.cache.keep(outcomes)
+
+
+def _manifest(entry: Entry) -> Manifest:
+    if entry.manifest is None:
+        raise ModelUnavailable(str(entry.ref), str(entry.error))
+    return entry.manifest
+
+
+def _device(manifest: Manifest, fleet: Fleet) -> str:
+    ref = str(manifest.ref)
+    devices = {"auto": ("gpu", "cpu")}.get(manifest.device, (manifest.device,))
+    for device in devices:
+        if fleet.holders(ref, PREDICT_QUEUES[device]):
+            return device
+    for failure in fleet.failures(ref):
+        raise ModelUnavailable(ref, failure.error)
+    raise NoWorker(ref)

@@ -37,10 +37,13 @@ class Metrics:
         # A second series for every counter, with the time at which it began: nobody reads it.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
+        self._declare_requests()
+        self._declare_predictions()
+
+    def _declare_requests(self) -> None:
         counter = partial(Counter, registry=self.registry)
         gauge = partial(Gauge, registry=self.registry)
         histogram = partial(Histogram, registry=self.registry)
-
         self.started = gauge(
             "mlserve_start_time_seconds",
             "When counting began, in seconds since the epoch.",
@@ -58,6 +61,10 @@ class Metrics:
         self.errors = counter(
             "mlserve_errors_total", "Errors answered, by the code in their body.", ("code",)
         )
+        self.started.set(time.time())
+
+    def _declare_predictions(self) -> None:
+        counter = partial(Counter, registry=self.registry)
         self.predictions = counter(
             "mlserve_predictions_total", "Texts that got a label.", ("model", "version", "label")
         )
@@ -66,8 +73,16 @@ class Metrics:
             "Texts that got no label although their chunk was answered.",
             ("model", "version", "code"),
         )
+        self.cache = counter(
+            "mlserve_cache_requests_total",
+            "Texts by where their outcome came from: the cache (hit), a computation for another"
+            " request (coalesced), or one of their own (miss).",
+            ("result",),
+        )
+        self._hits, self._joined, self._misses = (
+            self.cache.labels(result) for result in ("hit", "coalesced", "miss")
+        )
         self._prediction_counters: dict[tuple[str, str], Counter] = {}
-        self.started.set(time.time())
 
     def count_texts(self, ref: str, label: str, texts: int = 1) -> None:
         """Count `texts` that the version `ref` gave `label`."""
@@ -77,6 +92,15 @@ class Metrics:
             counter = self.predictions.labels(*Ref.parse(ref), label)
             self._prediction_counters[ref, label] = counter
         counter.inc(texts)
+
+    def count_sources(self, texts: int, remembered: int, joined: int) -> None:
+        """Count where the outcomes of a request's texts came from."""
+        if remembered:
+            self._hits.inc(remembered)
+        if joined:
+            self._joined.inc(joined)
+        if texts > remembered + joined:
+            self._misses.inc(texts - remembered - joined)
 
     def count_failures(self, ref: str, code: str, texts: int = 1) -> None:
         """Count `texts` that the version `ref` could not classify."""

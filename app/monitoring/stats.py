@@ -57,6 +57,7 @@ class Counts(msgspec.Struct, frozen=True):
     errors: dict[str, int]
     latency: list[Latency]
     predictions: list[PredictionCount]
+    cache: dict[str, int]
 
 
 class Stats(msgspec.Struct, frozen=True):
@@ -90,6 +91,7 @@ def counts(registry: CollectorRegistry) -> Counts:
         errors=_sum_by(samples["mlserve_errors_total"], "code"),
         latency=_latencies(samples["mlserve_http_request_duration_seconds_bucket"]),
         predictions=_predictions(samples["mlserve_predictions_total"]),
+        cache=_sum_by(samples["mlserve_cache_requests_total"], "result"),
     )
 
 

@@ -32,4 +32,5 @@ def ready() -> dict[str, Any]:
         predictions.device(entry)
     except ServingError as error:
         raise NotReady(error.code, str(error)) from error
-    return {"ready": True, "model": str(entry.ref)}
+    cache = "shared" if predictions.cache.shared_is_available else "in-process only"
+    return {"ready": True, "model": str(entry.ref), "cache": cache}

@@ -5,6 +5,7 @@ from collections import Counter
 import msgspec
 from flask import Response, request
 
+from app.api import prefer
 from app.api.extensions import Blueprint
 from app.api.gate import JSON_TYPE
 from app.api.schemas.predict import (
@@ -19,19 +20,21 @@ from app.api.schemas.predict import (
     Score,
 )
 from app.api.scope import REQUEST_ID, elapsed_ms
-from app.api.services import services
-from app.contract import ChunkResult, Failure, Outcome
+from app.api.services import Services, services
+from app.contract import EXPIRED_CODE, Failure, Outcome
 from app.errors import (
     BrokerUnavailable,
     ModelNotFound,
     ModelUnavailable,
     NoWorker,
+    Overloaded,
     PredictionTimeout,
     ServingError,
     ShuttingDown,
     TextFailed,
     WorkerOutOfMemory,
 )
+from app.inference.service import Answer
 from app.monitoring.metrics import Metrics
 
 blp = Blueprint("predict", __name__, description="Classify texts")
@@ -39,6 +42,7 @@ blp = Blueprint("predict", __name__, description="Classify texts")
 CANNOT_ANSWER = (
     ModelNotFound,
     NoWorker,
+    Overloaded,
     BrokerUnavailable,
     ModelUnavailable,
     WorkerOutOfMemory,
@@ -46,7 +50,7 @@ CANNOT_ANSWER = (
     PredictionTimeout,
     ServingError,
 )
-EXPIRED = "expired"
+CACHE_HEADER = "X-Cache"
 
 _encoder = msgspec.json.Encoder()
 
@@ -67,7 +71,7 @@ def predict() -> Response:
     """Classify one text."""
     has, environ = services(), request.environ
     body = has.gate.decode(environ, PredictBody)
-    result = has.predictions.predict([body.text], body.model_version, environ[REQUEST_ID])
+    result = _classify(has, [body.text], body.model_version)
     item = _item(result.labels, result.outcomes[0])
     if isinstance(item, Failed):
         if has.metrics:
@@ -82,7 +86,7 @@ def predict() -> Response:
         model_version=result.ref,
         scores=_scores(result, body.top_k),
     )
-    return Response(_encoder.encode(answer), content_type=JSON_TYPE)
+    return _respond(answer, result)
 
 
 @blp.route("/batch-predict", methods=["POST"])
@@ -107,7 +111,7 @@ def batch_predict() -> Response:
     """
     has, environ = services(), request.environ
     body = has.gate.decode(environ, BatchBody)
-    result = has.predictions.predict(body.texts, body.model_version, environ[REQUEST_ID])
+    result = _classify(has, body.texts, body.model_version)
     items = [_item(result.labels, outcome) for outcome in result.outcomes]
     if has.metrics:
         _count(has.metrics, result.ref, items)
@@ -116,7 +120,24 @@ def batch_predict() -> Response:
         total_latency_ms=elapsed_ms(environ),
         model_version=result.ref,
     )
-    return Response(_encoder.encode(answer), content_type=JSON_TYPE)
+    return _respond(answer, result)
+
+
+def _classify(has: Services, texts: list[str], model_version: str | None) -> Answer:
+    environ = request.environ
+    result = has.predictions.predict(
+        texts, model_version, environ[REQUEST_ID], prefer.wait_s(environ)
+    )
+    if has.metrics:
+        has.metrics.count_sources(len(texts), result.remembered, result.joined)
+    return result
+
+
+def _respond(answer: Prediction | BatchPrediction, result: Answer) -> Response:
+    headers: dict[str, str] = {CACHE_HEADER: result.source}
+    if (wait_s := prefer.wait_s(request.environ)) is not None:
+        headers[prefer.APPLIED_HEADER] = f"wait={wait_s}"
+    return Response(_encoder.encode(answer), content_type=JSON_TYPE, headers=headers)
 
 
 def _count(metrics: Metrics, ref: str, items: list[Labelled | Failed]) -> None:
@@ -134,7 +155,7 @@ def _item(labels: list[str], outcome: Outcome) -> Labelled | Failed:
     return Labelled(labels[probabilities.index(confidence)], confidence)
 
 
-def _scores(result: ChunkResult, top_k: int | None) -> list[Score] | msgspec.UnsetType:
+def _scores(result: Answer, top_k: int | None) -> list[Score] | msgspec.UnsetType:
     if top_k is None:
         return msgspec.UNSET
     pairs = zip(result.labels, result.outcomes[0].probabilities or (), strict=True)
@@ -142,4 +163,4 @@ def _scores(result: ChunkResult, top_k: int | None) -> list[Score] | msgspec.Uns
 
 
 def _text_error(failure: Failure, timeout_ms: int) -> ServingError:
-    return PredictionTimeout(timeout_ms) if failure.code == EXPIRED else TextFailed()
+    return PredictionTimeout(timeout_ms) if failure.code == EXPIRED_CODE else TextFailed()

@@ -14,3 +14,7 @@ class ReadySchema(Schema):
 
     ready = fields.Boolean(required=True)
     model = fields.String(required=True, metadata={"description": "The default version."})
+    cache = fields.String(
+        required=True,
+        metadata={"description": "`shared`, or `in-process only` while Redis does not answer it."},
+    )

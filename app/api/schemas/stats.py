@@ -40,6 +40,7 @@ class CountsSchema(Schema):
     errors = _counts("Errors by the `code` of their body.")
     latency = fields.List(fields.Nested(LatencySchema), required=True)
     predictions = fields.List(fields.Nested(PredictionCountSchema), required=True)
+    cache = _counts("Texts by `hit`, `coalesced` or `miss`, as in `X-Cache`.")
 
 
 class WorkerSchema(Schema):

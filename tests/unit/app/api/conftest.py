@@ -7,7 +7,7 @@ from app.api import create_app
 from app.inference.local import LocalGateway
 from app.models.catalog import Catalog
 from app.models.registry import Registry
-from app.settings import Limits, Monitoring, Settings
+from app.settings import Limits, Monitoring, Redis, Settings
 from tests.models import activate, build_model
 
 
@@ -24,7 +24,9 @@ def models_dir(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def settings(models_dir):
-    return Settings(models_dir=str(models_dir))
+    # The cache would otherwise look for the Redis of a service that runs in this directory.
+    nowhere = Redis(url="unix:///nonexistent/redis.sock")
+    return Settings(models_dir=str(models_dir), redis=nowhere)
 
 
 @pytest.fixture(scope="session")

@@ -69,7 +69,9 @@ def test_live_needs_neither_redis_nor_workers(make_client, path):
 def test_ready_when_the_default_model_can_predict(client, path):
     answer = client.get(path)
 
-    assert (answer.status_code, answer.json) == (200, {"ready": True, "model": "sentiment-v2"})
+    assert answer.status_code == 200
+    assert (answer.json["ready"], answer.json["model"]) == (True, "sentiment-v2")
+    assert answer.json["cache"] in ("shared", "in-process only")
 
 
 def test_not_ready_without_a_worker_and_says_so(make_client, without_workers):

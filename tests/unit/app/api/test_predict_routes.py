@@ -1,16 +1,19 @@
 """POST /predict and /batch-predict over real models."""
 
 import math
+import threading
 from concurrent.futures import Future
 
 import pytest
 
+from app.api.services import services_of
 from app.contract import ChunkResult, Failure, HeldModel, HostState, Outcome
 from app.errors import WorkerOutOfMemory
 from app.fleet import Fleet
 from app.inference.local import LocalGateway
 from app.models.registry import Registry
 from app.settings import Limits
+from tests.waiting import eventually
 
 
 class Answering:
@@ -129,14 +132,82 @@ def test_text_that_fails_in_a_batch_carries_its_own_error(make_client):
     assert answer.json["predictions"] == [error, error]
 
 
-def test_prediction_that_never_comes_is_a_timeout_and_is_forgotten(make_client):
-    gateway = Answering()
-
-    answer = make_client(gateway, request_timeout_ms=30).post("/predict", json={"text": "a"})
+def test_prediction_that_never_comes_is_a_timeout(make_client):
+    answer = make_client(Answering(), request_timeout_ms=30).post("/predict", json={"text": "a"})
 
     assert (answer.status_code, answer.json["code"]) == (504, "prediction_timeout")
     assert "30 ms" in answer.json["detail"]
-    assert gateway.futures[0].cancelled()
+
+
+def test_x_cache_says_whether_a_text_was_remembered(make_client):
+    client = make_client()
+
+    def cache(path, body):
+        answer = client.post(path, json=body)
+        assert answer.status_code == 200
+        return answer.headers["X-Cache"]
+
+    assert [cache("/predict", {"text": "good day"}) for _ in range(2)] == ["miss", "hit"]
+    assert cache("/predict", {"text": "good day", "model_version": "v1"}) == "miss"
+    assert cache("/batch-predict", {"texts": ["good day", "bad night"]}) == "miss"
+    assert cache("/batch-predict", {"texts": ["bad night", "good day"]}) == "hit"
+
+
+def test_remembered_answer_is_the_computed_one(make_client):
+    client = make_client()
+
+    first, second = (
+        client.post("/predict", json={"text": "good day", "top_k": 3}).json for _ in range(2)
+    )
+
+    assert first.pop("latency_ms") > 0
+    assert second.pop("latency_ms") > 0
+    assert second == first
+
+
+@pytest.mark.parametrize("path", ["/predict", "/batch-predict"])
+def test_caller_may_wait_less_than_the_service_would(make_client, path):
+    body = {"text": "a"} if path == "/predict" else {"texts": ["a"]}
+    client = make_client(Answering())
+
+    answer = client.post(path, json=body, headers={"Prefer": "respond-async, wait=1"})
+
+    assert (answer.status_code, answer.json["code"]) == (504, "prediction_timeout")
+    assert "1000 ms" in answer.json["detail"]
+
+
+def test_preference_is_confirmed_where_it_was_understood(client):
+    def applied(**headers):
+        answer = client.post("/predict", json={"text": "good day"}, headers=headers)
+        return answer.headers.get("Preference-Applied")
+
+    assert applied(Prefer="wait=2") == "wait=2"
+    assert applied(Prefer="wait=soon") is None
+    assert applied() is None
+
+
+def test_full_house_is_503_with_retry_after(make_client):
+    limits = Limits(max_queued_texts=1, max_batch_texts=1)
+    client = make_client(Answering(), limits=limits, request_timeout_ms=500)
+    inside = threading.Thread(
+        target=client.post, args=("/predict",), kwargs={"json": {"text": "a"}}
+    )
+    inside.start()
+    admission = services_of(client.application).predictions.admission
+    eventually(lambda: admission.waiting == 1)
+
+    answer = client.post("/predict", json={"text": "b"})
+
+    assert (answer.status_code, answer.json["code"]) == (503, "overloaded")
+    assert answer.headers["Retry-After"] == "1"
+    inside.join(5)
+    assert admission.waiting == 0
+
+
+def test_half_of_a_character_is_refused_and_never_an_error_of_ours(client):
+    answer = client.post("/predict", data=b'{"text": "\\ud800"}', content_type="application/json")
+
+    assert answer.status_code in (400, 422)
 
 
 def test_without_redis_the_answer_is_503_with_retry_after(make_client):

@@ -1,0 +1,20 @@
+"""API process. The `Prefer` header (RFC 7240), as far as it concerns how long a caller waits."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+HEADER = "Prefer"
+APPLIED_HEADER = "Preference-Applied"
+
+_WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?([1-9][0-9]{0,5})\"?\s*(?:,|;|$)", re.IGNORECASE)
+
+
+def wait_s(environ: Mapping[str, Any]) -> int | None:
+    """Seconds that the caller is willing to wait; None where the header does not say.
+
+    As the RFC has it, what cannot be understood is ignored, and the first of several counts.
+    """
+    given = environ.get("HTTP_PREFER")
+    found = _WAIT.search(given) if given else None
+    return int(found[1]) if found else None

@@ -1,0 +1,260 @@
+"""API process. Turns concurrent texts into chunks, without waiting for company.
+
+A chunk leaves at once while fewer than a window of chunks of its lane are in flight; what arrives
+meanwhile forms the next one. So a lone text never waits, and a busy lane fills its chunks. Equal
+texts share one slot. Invariant: every caller gets exactly one outcome or error, also on `close`.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import NamedTuple
+
+from app.contract import Chunk, ChunkResult, Outcome
+from app.errors import ServingError, ShuttingDown
+from app.inference.slots import Ask, Slot
+from app.inference.window import Window
+
+logger = logging.getLogger(__name__)
+
+Submit = Callable[[Chunk, str], Future[ChunkResult]]
+Known = Callable[["Flight"], dict[bytes, Outcome]]
+OnLanded = Callable[[list[tuple[bytes, Outcome]], bool], None]
+
+
+class Route(NamedTuple):
+    """Where a text goes: one version, on the queue of one kind of device."""
+
+    ref: str
+    device: str
+
+
+class BatchLimits(NamedTuple):
+    """At most `max_batch_size` texts in a chunk; none is held back longer than `max_hold_s`."""
+
+    max_batch_size: int
+    max_hold_s: float
+
+
+class Flight(NamedTuple):
+    """A chunk on its way: its slots in the order of its texts."""
+
+    route: Route
+    slots: list[Slot]
+    sent_at: float
+    deadline: float
+
+    def chunk(self) -> Chunk:
+        """The message; it is worth computing until the last caller has left."""
+        ids = {ask.request_id for slot in self.slots for ask in slot.asks}
+        return Chunk(
+            ref=self.route.ref,
+            texts=[slot.asks[0].text for slot in self.slots],
+            deadline=self.deadline,
+            request_ids=sorted(ids),
+        )
+
+
+class Lane:
+    """The texts of one route that are held, and the chunks of it in flight."""
+
+    __slots__ = ("held", "in_flight", "window")
+
+    def __init__(self) -> None:
+        self.held: deque[Slot] = deque()
+        self.in_flight = 0
+        self.window = Window()
+
+    def may_send(self, held_before: float) -> bool:
+        """Whether a chunk may leave: the window is open, or the oldest text was held too long."""
+        if not self.held:
+            return False
+        return self.in_flight < self.window.size or self.held[0].held_at <= held_before
+
+
+class Coalescer:
+    """One sender thread that forms chunks and gives them to `submit`; it starts on first use.
+
+    `known` is asked for answers before a chunk is sent, `landed` is told the outcomes of one that
+    was computed, and whether more texts are held for want of workers. `now` is the clock of
+    deadlines. `known` and `submit` are called by the sender thread alone.
+    """
+
+    def __init__(
+        self,
+        limits: BatchLimits,
+        submit: Submit,
+        now: Callable[[], float],
+        known: Known = lambda flight: {},
+        landed: OnLanded = lambda outcomes, is_busy: None,
+    ) -> None:
+        self._limits = limits
+        self._submit = submit
+        self._now = now
+        self._known = known
+        self._tell_landed = landed
+        self._wake = threading.Condition(threading.Lock())
+        self._idle = False
+        self._closed = False
+        self._lanes: dict[Route, Lane] = {}
+        self._open: dict[bytes, Slot] = {}
+        self._thread: threading.Thread | None = None
+
+    def put(self, route: Route, asks: Sequence[Ask]) -> int:
+        """Take the texts of a request; how many joined one that was on its way already.
+
+        Raises `ShuttingDown` after `close`.
+        """
+        joined = 0
+        with self._wake:
+            if self._closed:
+                raise ShuttingDown()
+            self._start()
+            lane = self._lanes.setdefault(route, Lane())
+            for ask in asks:
+                if (slot := self._open.get(ask.key)) is not None:
+                    slot.asks.append(ask)
+                    joined += 1
+                else:
+                    self._open[ask.key] = slot = Slot(ask, time.monotonic())
+                    lane.held.append(slot)
+            self._nudge(lane)
+        return joined
+
+    def close(self) -> None:
+        """Send nothing more; whoever still waits fails with `ShuttingDown`."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join()
+        with self._wake:
+            for slot in self._open.values():
+                slot.fail(ShuttingDown())
+            self._open.clear()
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._loop, name="sender", daemon=True)
+            self._thread.start()
+
+    def _nudge(self, lane: Lane) -> None:
+        # Waking a thread costs more than all the rest of `put`: only when there is work for it,
+        # or a text to be held whose time it must watch.
+        if self._idle and lane.held and (len(lane.held) == 1 or lane.in_flight < lane.window.size):
+            self._idle = False
+            self._wake.notify()
+
+    def _loop(self) -> None:
+        while (flight := self._next()) is not None:
+            try:
+                self._send(flight)
+            except ServingError as error:
+                self._failed(flight, error)
+            except Exception:
+                # A thread that ends would strand every caller.
+                logger.exception("chunk could not be sent")
+                self._failed(flight, ServingError())
+
+    def _send(self, flight: Flight) -> None:
+        if known := self._known(flight):
+            flight = self._without(flight, known)
+        if flight.slots:
+            future = self._submit(flight.chunk(), flight.route.device)
+            future.add_done_callback(partial(self._landed, flight))
+
+    def _without(self, flight: Flight, known: dict[bytes, Outcome]) -> Flight:
+        with self._wake:
+            for slot in flight.slots:
+                if slot.key in known:
+                    self._answer(slot, known[slot.key])
+            rest = [slot for slot in flight.slots if slot.key not in known]
+            if not rest:
+                self._lanes[flight.route].in_flight -= 1
+            return flight._replace(slots=rest)
+
+    def _next(self) -> Flight | None:
+        with self._wake:
+            while not self._closed:
+                flight = self._cut()
+                if flight is not None:
+                    return flight
+                self._idle = True
+                self._wake.wait(self._hold_left_s())
+                self._idle = False
+        return None
+
+    def _hold_left_s(self) -> float | None:
+        held = [lane.held[0].held_at for lane in self._lanes.values() if lane.held]
+        return max(0.0, min(held) + self._limits.max_hold_s - time.monotonic()) if held else None
+
+    def _cut(self) -> Flight | None:
+        moment = time.monotonic()
+        held_before = moment - self._limits.max_hold_s
+        ready = [route for route, lane in self._lanes.items() if lane.may_send(held_before)]
+        # The oldest text first, so that a busy version does not keep a quiet one waiting.
+        for route in sorted(ready, key=lambda route: self._lanes[route].held[0].held_at):
+            lane = self._lanes[route]
+            if slots := self._take(lane):
+                lane.in_flight += 1
+                return Flight(route, slots, moment, max(slot.deadline for slot in slots))
+        return None
+
+    def _take(self, lane: Lane) -> list[Slot]:
+        slots: list[Slot] = []
+        now = self._now()
+        while lane.held and len(slots) < self._limits.max_batch_size:
+            slot = lane.held.popleft()
+            if slot.dismiss_late(now):
+                slots.append(slot)
+            else:
+                del self._open[slot.key]
+        return slots
+
+    def _landed(self, flight: Flight, done: Future[ChunkResult]) -> None:
+        error = ShuttingDown() if done.cancelled() else done.exception()
+        if isinstance(error, ServingError):
+            self._failed(flight, error)
+            return
+        if error is not None:
+            logger.error("chunk failed", exc_info=error, extra={"ref": flight.route.ref})
+            self._failed(flight, ServingError())
+            return
+        result = done.result()
+        round_trip_s = time.monotonic() - flight.sent_at
+        computed_s = result.preprocess_s + result.inference_s
+        with self._wake:
+            lane = self._lanes[flight.route]
+            lane.in_flight -= 1
+            is_busy = bool(lane.held)
+            lane.window.landed(round_trip_s, computed_s, is_busy)
+            for slot, outcome in zip(flight.slots, result.outcomes, strict=True):
+                self._resolve(flight, slot, outcome)
+            self._nudge(lane)
+        keys = [slot.key for slot in flight.slots]
+        self._tell_landed(list(zip(keys, result.outcomes, strict=True)), is_busy)
+
+    def _failed(self, flight: Flight, error: ServingError) -> None:
+        with self._wake:
+            lane = self._lanes[flight.route]
+            lane.in_flight -= 1
+            lane.window.lost()
+            for slot in flight.slots:
+                self._open.pop(slot.key, None)
+                slot.fail(error)
+            self._nudge(lane)
+
+    def _resolve(self, flight: Flight, slot: Slot, outcome: Outcome) -> None:
+        # Its time was that of the callers it was sent for; one who joined later may have more.
+        if outcome.is_expired and slot.dismiss_late(flight.deadline) and not self._closed:
+            self._lanes[flight.route].held.appendleft(slot)
+        else:
+            self._answer(slot, outcome)
+
+    def _answer(self, slot: Slot, outcome: Outcome) -> None:
+        self._open.pop(slot.key, None)
+        slot.fill(outcome)

@@ -1,0 +1,130 @@
+"""API process. The chunks that were sent and not yet answered, and which of them must be lost."""
+
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from app.contract import EXPIRED, Chunk, ChunkResult
+from app.errors import ServingError
+
+# A queue is served in order: a chunk that was overtaken by later ones for so many of their round
+# trips, and for so long at least, was taken by a worker that is gone.
+OVERTAKEN_ROUND_TRIPS = 4.0
+MIN_OVERTAKEN_S = 0.25
+# Either is decided while there is time for a second try: at half of the chunk's time. Where nothing
+# is answered any more, perhaps the only worker is gone: at half of what was left then.
+LATEST_SHARE = 0.5
+SMOOTHING = 0.2
+
+
+class Sent:
+    """A chunk on its way; times are monotonic seconds."""
+
+    __slots__ = ("budget_s", "chunk", "future", "is_second_try", "queue", "sent_at", "task_id")
+
+    def __init__(self, chunk: Chunk, queue: str, sent_at: float, budget_s: float) -> None:
+        self.chunk = chunk
+        self.queue = queue
+        self.sent_at = sent_at
+        self.budget_s = budget_s
+        self.task_id = str(uuid.uuid4())
+        self.future: Future[ChunkResult] = Future()
+        self.is_second_try = False
+
+    def resolve(self, outcome: ChunkResult | ServingError) -> None:
+        """Give the future its result or error, unless it was cancelled."""
+        if not self.future.set_running_or_notify_cancel():
+            return
+        if isinstance(outcome, ServingError):
+            self.future.set_exception(outcome)
+        else:
+            self.future.set_result(outcome)
+
+
+class Pending:
+    """Unanswered chunks by task id; safe for several threads.
+
+    `redis_now` is the clock of the chunks' deadlines.
+    """
+
+    def __init__(
+        self, redis_now: Callable[[], float], now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._redis_now = redis_now
+        self._now = now
+        self._lock = threading.Lock()
+        self._sent: dict[str, Sent] = {}
+        self._newest_answered: dict[str, float] = {}
+        self._answered_at: dict[str, float] = {}
+        self._round_trip_s = 0.0
+
+    def __len__(self) -> int:
+        return len(self._sent)
+
+    def add(self, chunk: Chunk, queue: str) -> Sent:
+        """A new entry, with a future that removes it when it is cancelled."""
+        sent = Sent(chunk, queue, self._now(), chunk.deadline - self._redis_now())
+        with self._lock:
+            self._sent[sent.task_id] = sent
+        sent.future.add_done_callback(lambda _: self._forget(sent.task_id))
+        return sent
+
+    def answered(self, task_id: str) -> Sent | None:
+        """Take the entry of an answered chunk; None where nobody waits for it any more."""
+        with self._lock:
+            sent = self._sent.pop(task_id, None)
+            if sent is None:
+                return None
+            now = self._now()
+            self._answered_at[sent.queue] = now
+            newest = self._newest_answered.get(sent.queue, 0.0)
+            self._newest_answered[sent.queue] = max(newest, sent.sent_at)
+            self._round_trip_s += SMOOTHING * (now - sent.sent_at - self._round_trip_s)
+            return sent
+
+    def lost(self) -> list[Sent]:
+        """Chunks that must be sent again; each is named once."""
+        with self._lock:
+            found = [sent for sent in self._sent.values() if self._is_lost(sent)]
+            for sent in found:
+                sent.is_second_try = True
+            return found
+
+    def overdue(self) -> list[Sent]:
+        """Take the entries whose deadline has passed without an answer."""
+        now = self._now()
+        with self._lock:
+            late = [sent for sent in self._sent.values() if now - sent.sent_at >= sent.budget_s]
+            for sent in late:
+                del self._sent[sent.task_id]
+            return late
+
+    def all(self) -> list[Sent]:
+        """Everything that is unanswered now."""
+        with self._lock:
+            return list(self._sent.values())
+
+    def _is_lost(self, sent: Sent) -> bool:
+        age_s = self._now() - sent.sent_at
+        if sent.is_second_try or age_s >= sent.budget_s:
+            return False
+        if self._newest_answered.get(sent.queue, 0.0) > sent.sent_at:
+            patience_s = max(MIN_OVERTAKEN_S, OVERTAKEN_ROUND_TRIPS * self._round_trip_s)
+            return age_s > min(patience_s, LATEST_SHARE * sent.budget_s)
+        quiet_since = max(self._answered_at.get(sent.queue, 0.0), sent.sent_at)
+        left_s = sent.sent_at + sent.budget_s - quiet_since
+        return self._now() - quiet_since > max(MIN_OVERTAKEN_S, LATEST_SHARE * left_s)
+
+    def _forget(self, task_id: str) -> None:
+        with self._lock:
+            self._sent.pop(task_id, None)
+
+
+def expired(chunk: Chunk) -> ChunkResult:
+    """What a worker answers that gets `chunk` after its deadline."""
+    outcomes = [EXPIRED] * len(chunk.texts)
+    return ChunkResult(
+        ref=chunk.ref, labels=[], outcomes=outcomes, preprocess_s=0.0, inference_s=0.0
+    )

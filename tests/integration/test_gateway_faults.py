@@ -1,0 +1,177 @@
+"""The gateway when replies, workers or Redis fail it; the worker's part is played by hand."""
+
+import time
+
+import pytest
+
+from app.errors import BrokerUnavailable, ShuttingDown
+from app.inference.gateway import CeleryGateway
+from app.settings import Redis, Settings
+from tests.integration.hand import HandWorker, chunk, opened, result
+from tests.processes import RedisServer
+from tests.waiting import eventually
+
+
+@pytest.fixture(scope="module")
+def server():
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def client(server):
+    with server.client() as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture(scope="module")
+def settings(server):
+    return Settings(redis=Redis(url=server.url, socket_timeout_s=0.5))
+
+
+@pytest.fixture
+def gateway(settings, client):
+    gateway = opened(settings)
+    yield gateway
+    gateway.close()
+
+
+@pytest.fixture
+def worker(settings, client):
+    return HandWorker(settings, client)
+
+
+def test_garbage_in_the_mailbox_does_not_stop_the_receiver(gateway, worker, client):
+    first = gateway.submit(chunk("a"), "cpu")
+    message = worker.take()
+    client.rpush(message["properties"]["reply_to"], b"\xff not json")
+
+    worker.answer(message, result(0.5).to_message())
+
+    assert first.result(5) == result(0.5)
+
+
+def test_late_reply_is_dropped_without_a_trace(gateway, worker, client):
+    waiting_before = len(gateway._pending)
+    late = gateway.submit(chunk("a"), "cpu")
+    message = worker.take()
+    late.cancel()
+
+    worker.answer(message, result(0.1).to_message())
+    next_future = gateway.submit(chunk("b"), "cpu")
+    worker.answer(worker.take(), result(0.2).to_message())
+
+    assert next_future.result(5) == result(0.2)
+    assert len(gateway._pending) == waiting_before
+    assert client.exists(message["properties"]["reply_to"]) == 0
+
+
+def test_unanswered_chunk_is_sent_again_once_and_either_answer_counts(gateway, worker, client):
+    future = gateway.submit(chunk("a", deadline=gateway.now() + 2), "cpu")
+    first = worker.take()
+
+    second = worker.take()
+
+    assert second["args"] == first["args"]
+    assert second["headers"]["id"] == first["headers"]["id"]
+    worker.answer(second, result(0.5).to_message())
+    assert future.result(5) == result(0.5)
+    worker.answer(first, result(0.5).to_message())
+    eventually(lambda: not client.exists(first["properties"]["reply_to"]))
+    assert client.llen("predict.cpu") == 0
+
+
+def test_overtaken_chunk_is_sent_again_long_before_its_deadline(gateway, worker):
+    lost = gateway.submit(chunk("lost"), "cpu")
+    worker.take()
+    later = gateway.submit(chunk("later"), "cpu")
+    worker.answer(worker.take(), result(0.1).to_message())
+    assert later.result(5) == result(0.1)
+
+    again = worker.take()
+
+    assert again["args"][0]["texts"] == ["lost"]
+    worker.answer(again, result(0.2).to_message())
+    assert lost.result(5) == result(0.2)
+
+
+def test_chunk_that_nobody_answers_is_expired_at_its_deadline_and_sent_twice_at_most(
+    gateway, worker, client
+):
+    started = time.monotonic()
+    future = gateway.submit(chunk("a", "b", deadline=gateway.now() + 1), "cpu")
+
+    outcomes = future.result(5).outcomes
+
+    assert [outcome.is_expired for outcome in outcomes] == [True, True]
+    assert 0.9 < time.monotonic() - started < 2
+    assert client.llen("predict.cpu") == 2
+
+
+def test_chunk_that_cannot_be_published_is_refused_in_the_calling_thread(settings, worker, server):
+    gateway = opened(settings)
+    gateway.submit(chunk("warm-up"), "cpu").cancel()
+    server.pause()
+    started = time.monotonic()
+
+    with pytest.raises(BrokerUnavailable):
+        gateway.submit(chunk("late"), "cpu")
+
+    assert time.monotonic() - started < 3 * settings.redis.socket_timeout_s
+    assert len(gateway._pending) == 0
+    server.resume()
+    gateway.close()
+
+
+def test_mailbox_expires_when_its_reader_is_gone(settings, worker, client):
+    gateway = opened(settings)
+    gateway.submit(chunk("a"), "cpu")
+    message = worker.take()
+    gateway.close()
+
+    worker.answer(message, result(0.1).to_message())
+
+    assert 0 < client.ttl(message["properties"]["reply_to"]) <= 60
+
+
+def test_close_fails_what_still_waits(settings, worker):
+    gateway = opened(settings)
+    future = gateway.submit(chunk("a"), "cpu")
+    worker.take()
+
+    gateway.close()
+
+    with pytest.raises(ShuttingDown):
+        future.result(0)
+    with pytest.raises(ShuttingDown):
+        gateway.submit(chunk("b"), "cpu")
+
+
+def test_no_redis_fails_at_once_and_says_so():
+    gateway = CeleryGateway(Settings(redis=Redis(url="unix:///nonexistent/redis.sock")))
+
+    with pytest.raises(BrokerUnavailable):
+        gateway.submit(chunk("a"), "cpu")
+    assert not gateway.fleet().reachable
+    with pytest.raises(BrokerUnavailable):
+        gateway.now()
+    gateway.close()
+
+
+def test_gateway_recovers_when_redis_is_restarted():
+    with RedisServer() as server, server.client() as client:
+        settings = Settings(redis=Redis(url=server.url, socket_timeout_s=0.5))
+        gateway = opened(settings)
+        assert gateway.fleet().reachable
+        server.kill()
+        eventually(lambda: not gateway.fleet().reachable)
+
+        server.start()
+        eventually(lambda: gateway.fleet().reachable)
+
+        future = gateway.submit(chunk("a"), "cpu")
+        worker = HandWorker(settings, client)
+        worker.answer(worker.take(), result(0.5).to_message())
+        assert future.result(5) == result(0.5)
+        gateway.close()

@@ -1,0 +1,52 @@
+"""The Prefer header: how long a caller says that it will wait."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.api.prefer import wait_s
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("wait=1", 1),
+        ("wait=600", 600),
+        ("WAIT=2", 2),
+        ('wait="3"', 3),
+        (" wait = 4 ", 4),
+        ("respond-async, wait=5", 5),
+        ("wait=6, respond-async", 6),
+        ("wait=7; foo=bar", 7),
+        ("wait=8, wait=9", 8),
+    ],
+)
+def test_wait_is_understood_as_rfc_7240_spells_it(given, expected):
+    assert wait_s({"HTTP_PREFER": given}) == expected
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("", "wait", "wait=", "wait=0", "wait=-1", "wait=1.5", "wait=1e3", "wait=soon"),
+        *("wait=9999999", "await=3", "foo=wait", "x;wait=3", "wait=\u0663", "wait=1 2"),
+    ],
+)
+def test_what_cannot_be_understood_is_ignored(given):
+    assert wait_s({"HTTP_PREFER": given}) is None
+
+
+def test_no_header_is_no_preference():
+    assert wait_s({}) is None
+
+
+@given(st.text())
+def test_any_header_is_a_number_of_seconds_or_nothing(header):
+    found = wait_s({"HTTP_PREFER": header})
+
+    assert found is None or 1 <= found <= 999_999
+
+
+@given(st.integers(1, 999_999), st.sampled_from(["", "respond-async, ", "a=b,"]))
+def test_every_whole_number_of_seconds_is_found(seconds, before):
+    assert wait_s({"HTTP_PREFER": f"{before}wait={seconds}"}) == seconds
