@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help install serve test unit lint samples lock clean
+.PHONY: help install serve test unit lint samples bench lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,8 +41,11 @@ lint: $(VENV)/.test ## ruff, mypy and import-linter
 samples: $(VENV)/.test ## Fetch the data and train the sample models again
 	$(BIN)/python scripts/build_samples.py
 
+bench: $(VENV)/.base ## Measure against other servers (needs wrk); see docs/benchmarks.md
+	$(BIN)/python -m benchmarks.run $(ARGS)
+
 lock: $(VENV)/.test ## Write the installed versions to constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable | sed "s/+cpu//" > constraints.txt
 
 clean: ## Remove the environment and what the service has stored
-	rm -rf $(VENV) .mlserve .data build *.egg-info
+	rm -rf $(VENV) .bench .mlserve .data build *.egg-info
