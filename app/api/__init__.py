@@ -58,7 +58,8 @@ def create_app(settings: Settings, gateway: Gateway | None = None) -> Flask:
     app.url_map.merge_slashes = False
     exporter = Exporter(app, Metrics()) if settings.monitoring.enabled else None
     catalog = Catalog(settings.models_dir, settings.default_model)
-    predictions = Predictions(settings, catalog, gateway or CeleryGateway(settings))
+    counted = exporter.metrics if exporter else None
+    predictions = Predictions(settings, catalog, gateway or CeleryGateway(settings), counted)
     attach(app, Services(settings, Gate(settings.limits), predictions, exporter))
     api = Api(app)
     for blueprint in BLUEPRINTS:

@@ -24,6 +24,10 @@ logger = logging.getLogger(__name__)
 Submit = Callable[[Chunk, str], Future[ChunkResult]]
 Known = Callable[["Flight"], dict[bytes, Outcome]]
 OnLanded = Callable[[list[tuple[bytes, Outcome]], bool], None]
+OnExpired = Callable[[str, int], None]
+
+# Where the time of a text ran out.
+HELD, WORKER = "held", "worker"
 
 
 class Route(NamedTuple):
@@ -76,12 +80,23 @@ class Lane:
         return self.in_flight < self.window.size or self.held[0].held_at <= held_before
 
 
+class Hooks(NamedTuple):
+    """What the coalescer asks and tells.
+
+    `known` gives answers before a chunk is sent, and is called by the sender thread alone. `landed`
+    hears the outcomes of a chunk, and whether more texts are held for want of workers. `expired`
+    hears how many texts ran out of time, and where.
+    """
+
+    known: Known = lambda flight: {}
+    landed: OnLanded = lambda outcomes, is_busy: None
+    expired: OnExpired = lambda stage, texts: None
+
+
 class Coalescer:
     """One sender thread that forms chunks and gives them to `submit`; it starts on first use.
 
-    `known` is asked for answers before a chunk is sent, `landed` is told the outcomes of one that
-    was computed, and whether more texts are held for want of workers. `now` is the clock of
-    deadlines. `known` and `submit` are called by the sender thread alone.
+    `submit` is called by that thread alone. `now` is the clock of deadlines.
     """
 
     def __init__(
@@ -89,16 +104,15 @@ class Coalescer:
         limits: BatchLimits,
         submit: Submit,
         now: Callable[[], float],
-        known: Known = lambda flight: {},
-        landed: OnLanded = lambda outcomes, is_busy: None,
+        hooks: Hooks | None = None,
     ) -> None:
         self._limits = limits
         self._submit = submit
         self._now = now
-        self._known = known
-        self._tell_landed = landed
+        self._hooks = hooks or Hooks()
         self._wake = threading.Condition(threading.Lock())
         self._idle = False
+        self._watches = False
         self._closed = False
         self._lanes: dict[Route, Lane] = {}
         self._open: dict[bytes, Slot] = {}
@@ -144,14 +158,16 @@ class Coalescer:
 
     def _nudge(self, lane: Lane) -> None:
         # Waking a thread costs more than all the rest of `put`: only when there is work for it,
-        # or a text to be held whose time it must watch.
-        if self._idle and lane.held and (len(lane.held) == 1 or lane.in_flight < lane.window.size):
+        # or a text to be held whose time nobody watches yet.
+        is_due = not self._watches or lane.in_flight < lane.window.size
+        if self._idle and lane.held and is_due:
             self._idle = False
             self._wake.notify()
 
     def _loop(self) -> None:
         while (flight := self._next()) is not None:
             try:
+                flight = self._without_known(flight)
                 self._send(flight)
             except ServingError as error:
                 self._failed(flight, error)
@@ -161,13 +177,13 @@ class Coalescer:
                 self._failed(flight, ServingError())
 
     def _send(self, flight: Flight) -> None:
-        if known := self._known(flight):
-            flight = self._without(flight, known)
         if flight.slots:
             future = self._submit(flight.chunk(), flight.route.device)
             future.add_done_callback(partial(self._landed, flight))
 
-    def _without(self, flight: Flight, known: dict[bytes, Outcome]) -> Flight:
+    def _without_known(self, flight: Flight) -> Flight:
+        if not (known := self._hooks.known(flight)):
+            return flight
         with self._wake:
             for slot in flight.slots:
                 if slot.key in known:
@@ -183,8 +199,9 @@ class Coalescer:
                 flight = self._cut()
                 if flight is not None:
                     return flight
-                self._idle = True
-                self._wake.wait(self._hold_left_s())
+                left_s = self._hold_left_s()
+                self._idle, self._watches = True, left_s is not None
+                self._wake.wait(left_s)
                 self._idle = False
         return None
 
@@ -213,6 +230,7 @@ class Coalescer:
                 slots.append(slot)
             else:
                 del self._open[slot.key]
+                self._hooks.expired(HELD, 1)
         return slots
 
     def _landed(self, flight: Flight, done: Future[ChunkResult]) -> None:
@@ -227,16 +245,19 @@ class Coalescer:
         result = done.result()
         round_trip_s = time.monotonic() - flight.sent_at
         computed_s = result.preprocess_s + result.inference_s
-        with self._wake:
-            lane = self._lanes[flight.route]
-            lane.in_flight -= 1
-            is_busy = bool(lane.held)
-            lane.window.landed(round_trip_s, computed_s, is_busy)
-            for slot, outcome in zip(flight.slots, result.outcomes, strict=True):
-                self._resolve(flight, slot, outcome)
-            self._nudge(lane)
+        lane = self._lanes[flight.route]
+        is_busy = bool(lane.held)
         keys = [slot.key for slot in flight.slots]
-        self._tell_landed(list(zip(keys, result.outcomes, strict=True)), is_busy)
+        try:
+            # Before the callers are told: who asks for the same text next finds it remembered.
+            self._hooks.landed(list(zip(keys, result.outcomes, strict=True)), is_busy)
+        finally:
+            with self._wake:
+                lane.in_flight -= 1
+                lane.window.landed(round_trip_s, computed_s, is_busy)
+                for slot, outcome in zip(flight.slots, result.outcomes, strict=True):
+                    self._resolve(flight, slot, outcome)
+                self._nudge(lane)
 
     def _failed(self, flight: Flight, error: ServingError) -> None:
         with self._wake:
@@ -249,6 +270,8 @@ class Coalescer:
             self._nudge(lane)
 
     def _resolve(self, flight: Flight, slot: Slot, outcome: Outcome) -> None:
+        if outcome.is_expired:
+            self._hooks.expired(WORKER, 1)
         # Its time was that of the callers it was sent for; one who joined later may have more.
         if outcome.is_expired and slot.dismiss_late(flight.deadline) and not self._closed:
             self._lanes[flight.route].held.appendleft(slot)

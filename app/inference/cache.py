@@ -72,12 +72,16 @@ class Cache:
             return self._memory.get(key)
 
     def fetch(self, keys: Sequence[bytes], labels: int) -> dict[bytes, Outcome]:
-        """What Redis knows of `keys`, for a model with `labels` labels; never raises."""
+        """What is known of `keys`, for a model with `labels` labels; never raises."""
         if self._shared is None:
             return {}
-        found = self._shared.fetch(keys, labels)
+        with self._lock:
+            # Some may have been computed since `get` did not find them.
+            known = {k: found for k in keys if (found := self._memory.get(k)) is not None}
+        missing = [key for key in keys if key not in known]
+        found = self._shared.fetch(missing, labels) if missing else {}
         self._remember(found.items())
-        return found
+        return known | found
 
     def keep(self, computed: Iterable[tuple[bytes, Outcome]]) -> None:
         """Remember outcomes here at once and in Redis soon; failures are not kept."""

@@ -11,12 +11,13 @@ from app.contract import PREDICT_QUEUES, Outcome
 from app.errors import BrokerUnavailable, ModelUnavailable, NoWorker, PredictionTimeout
 from app.fleet import Fleet
 from app.inference.admission import Admission
-from app.inference.batching import BatchLimits, Coalescer, Flight, Route
+from app.inference.batching import BatchLimits, Coalescer, Flight, Hooks, Route
 from app.inference.cache import Cache, cache_key
 from app.inference.gateway import Gateway
 from app.inference.slots import Ask, Waiting
 from app.models.base import Manifest
 from app.models.catalog import Catalog, Entry
+from app.monitoring.metrics import Metrics
 from app.settings import Settings
 
 Source = Literal["hit", "miss", "coalesced"]
@@ -55,8 +56,15 @@ class Target(NamedTuple):
 class Predictions:
     """Answers texts through a gateway, or says at once that nobody can."""
 
-    def __init__(self, settings: Settings, catalog: Catalog, gateway: Gateway) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        catalog: Catalog,
+        gateway: Gateway,
+        metrics: Metrics | None = None,
+    ) -> None:
         self.catalog = catalog
+        self._metrics = metrics
         self.cache = Cache(settings.cache, lambda timeout_s: redis_client(settings, timeout_s))
         self.admission = Admission(settings.limits.max_queued_texts)
         self._gateway = gateway
@@ -65,8 +73,7 @@ class Predictions:
             BatchLimits(settings.max_batch_size, settings.batch_timeout_ms / 1000),
             gateway.submit,
             gateway.now,
-            known=self._known,
-            landed=self._landed,
+            Hooks(self._known, self._landed, self._expired),
         )
         self._targets: dict[str | None, Target] = {}
         self._targets_of: object = None
@@ -159,6 +166,10 @@ class Predictions:
     def _known(self, flight: Flight) -> dict[bytes, Outcome]:
         labels = len(self._target(flight.route.ref).labels)
         return self.cache.fetch([slot.key for slot in flight.slots], labels)
+
+    def _expired(self, stage: str, texts: int) -> None:
+        if self._metrics is not None:
+            self._metrics.expired.labels(stage).inc(texts)
 
     def _landed(self, outcomes: list[tuple[bytes, Outcome]], is_busy: bool) -> None:
         self.admission.landed(len(outcomes), is_busy)

@@ -79,6 +79,12 @@ class Metrics:
             " request (coalesced), or one of their own (miss).",
             ("result",),
         )
+        self.expired = counter(
+            "mlserve_expired_total",
+            "Texts whose time ran out before they were computed, by where they were: held back in"
+            " the API process, or on the way to a worker.",
+            ("stage",),
+        )
         self._hits, self._joined, self._misses = (
             self.cache.labels(result) for result in ("hit", "coalesced", "miss")
         )

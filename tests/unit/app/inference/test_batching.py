@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.contract import EXPIRED, ChunkResult, Failure, Outcome
 from app.errors import BrokerUnavailable, ServingError, ShuttingDown
-from app.inference.batching import BatchLimits, Coalescer, Route
+from app.inference.batching import BatchLimits, Coalescer, Hooks, Route
 from app.inference.slots import Ask, Waiting
 from tests.waiting import eventually
 
@@ -92,8 +92,9 @@ def make(workers, results):
 
     def make(**changes):
         limits = BatchLimits(changes.pop("max_batch_size", 4), changes.pop("max_hold_s", 60.0))
-        options = {"now": lambda: 0.0, "landed": lambda rows, _: results.extend(rows)} | changes
-        made.append(Coalescer(limits, workers.submit, **options))
+        now = changes.pop("now", lambda: 0.0)
+        hooks = Hooks(**{"landed": lambda rows, _: results.extend(rows)} | changes)
+        made.append(Coalescer(limits, workers.submit, now, hooks))
         return made[-1]
 
     yield make
@@ -198,8 +199,8 @@ def test_text_twice_in_one_request_is_answered_twice(make, workers):
 
 
 def test_late_text_is_not_sent_and_its_caller_is_told(make, workers):
-    clock = [0.0]
-    coalescer = make(now=lambda: clock[0])
+    clock, expired = [0.0], []
+    coalescer = make(now=lambda: clock[0], expired=lambda *row: expired.append(row))
     for text in ("a", "b"):
         ask(coalescer, text)
         workers.next()
@@ -212,6 +213,7 @@ def test_late_text_is_not_sent_and_its_caller_is_told(make, workers):
 
     assert workers.texts()[2] == ["in time"]
     assert late.wait(1) == [EXPIRED]
+    assert expired == [("held", 1)]
     assert in_time.wait(1) == [answer("in time")]
 
 
