@@ -41,10 +41,23 @@ class Measured:
 @click.command()
 @click.argument("model", metavar="MODEL")
 @click.argument("number", metavar="N", type=click.IntRange(1, 10_000_000))
-@click.option("--concurrency", type=click.IntRange(1, 512), default=8, help="Requests at a time.")
-@click.option("--batch", type=click.IntRange(1), default=1, help="Texts in each request.")
-@click.option("--file", "path", type=click.Path(path_type=Path), help="Texts to send (repeated).")
-@click.option("--column", help="The column of the CSV file that has the texts.")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 512),
+    default=8,
+    show_default=True,
+    help="Requests at a time.",
+)
+@click.option(
+    "--batch", type=click.IntRange(1), default=1, show_default=True, help="Texts in each request."
+)
+@click.option(
+    "--file",
+    "path",
+    type=click.Path(path_type=Path),
+    help="Texts to send: a line each, or a CSV or TSV.",
+)
+@click.option("--column", help="The column of the CSV or TSV that has the texts.")
 @click.option("--local", is_flag=True, help="Measure the model alone, in this process.")
 @verb
 def benchmark(  # noqa: PLR0913 - one parameter for each option
@@ -57,7 +70,11 @@ def benchmark(  # noqa: PLR0913 - one parameter for each option
     column: str | None,
     local: bool,
 ) -> None:
-    """Make N predictions by MODEL; exit code 1 when one of them failed."""
+    """Measure N predictions by MODEL.
+
+    They go over HTTP, Redis and the workers. Made-up texts are new in every run, so that the cache
+    answers none of them; those of a file may be known to it. Exit code 1 when a prediction failed.
+    """
     if not local and batch > call.settings.limits.max_batch_texts:
         most = call.settings.limits.max_batch_texts
         raise click.UsageError(f"--batch {batch}: limits.max_batch_texts is {most}")
@@ -100,7 +117,7 @@ def percentile(ordered: list[float], share: float) -> float:
 
 def _texts(number: int, path: Path | None, column: str | None) -> list[str]:
     if path is None:
-        return list(islice(made_up_texts(), number))
+        return list(islice(made_up_texts(seed=time.time_ns()), number))
     given = read_texts(path, column)
     if not given:
         raise click.UsageError(f"{path} has no texts")

@@ -40,10 +40,19 @@ class Report(NamedTuple):
 
 @click.command()
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--timeout", type=click.FloatRange(0.1), default=60.0, help="Seconds to wait.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1),
+    default=60.0,
+    show_default=True,
+    help="Seconds to wait for the workers.",
+)
 @verb
 def load(call: Call, path: Path, timeout: float) -> None:
-    """Add the model directory or archive PATH, and wait until the running workers hold it."""
+    """Add a model version and wait until the workers hold it.
+
+    PATH is a model directory, or an archive of one (.zip, .tar, .tar.gz, .tgz).
+    """
     from app.models.install import install
 
     settings = call.settings

@@ -13,9 +13,13 @@ SHOWN_CHARS = 60
 
 @click.command()
 @click.argument("texts", nargs=-1, metavar="TEXT...")
-@click.option("--model", metavar="REF", help="sentiment-v2, sentiment or v2.")
-@click.option("--file", "path", type=click.Path(path_type=Path), help="One text a line, or a CSV.")
-@click.option("--column", help="The column of the CSV file that has the texts.")
+@click.option(
+    "--model", metavar="REF", help="sentiment-v2, sentiment or v2 (default: default_model)."
+)
+@click.option(
+    "--file", "path", type=click.Path(path_type=Path), help="A text a line, or a CSV or TSV."
+)
+@click.option("--column", help="The column of the CSV or TSV that has the texts.")
 @click.option("--top-k", type=click.IntRange(1), help="Also show the K most likely labels.")
 @click.option("--local", is_flag=True, help="Load the model here instead of asking the service.")
 @verb

@@ -29,12 +29,20 @@ COMPLAIN_EVERY_S = 20.0
 
 
 @click.command()
-@click.option("--workers", type=click.IntRange(1, 256), help="Worker processes (default: cores).")
-@click.option("--port", type=click.IntRange(1, 65535), help="Port of the API.")
+@click.option(
+    "--workers", type=click.IntRange(1, 256), help="Worker processes (default: one per core)."
+)
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Port of the API (default: server.port)."
+)
 @click.option("--flower", is_flag=True, help="Also start Flower on http://127.0.0.1:5555.")
 @verb
 def serve(call: Call, workers: int | None, port: int | None, flower: bool) -> None:
-    """Start everything in the foreground; Ctrl-C stops it, a second Ctrl-C kills it."""
+    """Start Redis, the workers and the API in the foreground.
+
+    A Redis is started only where redis.url is not set. Ctrl-C stops everything, a second Ctrl-C
+    kills it.
+    """
     overrides = _overrides(workers, port)
     loaded = app_settings.load(call.config_path, {**os.environ, **overrides})
     if flower and not has_flower():

@@ -11,7 +11,7 @@ from cli.options import Call, megabytes, print_table, verb
 @click.command()
 @verb
 def stats(call: Call) -> None:
-    """Show requests, errors, latencies, predictions by label, queues and workers."""
+    """Show requests, latencies, predictions, queues and workers."""
     found = ServiceClient(call.settings).get("/stats")
     call.show(found, lambda: _print(found))
 

@@ -26,7 +26,13 @@ from cli.options import Call, megabytes, print_table, verb
     show_default=True,
     help="Share of the texts that is kept out of training, to measure on.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Same seed, same figures.",
+)
 @click.option("--description", default="", help="A sentence for the model's metadata.")
 @click.option(
     "--models-dir", type=click.Path(path_type=Path), help="Instead of the configured one."
@@ -35,9 +41,10 @@ from cli.options import Call, megabytes, print_table, verb
 def train(
     call: Call, /, data: Path, name: str, version: str, models_dir: Path | None, **options: Any
 ) -> None:
-    """Train a version from DATA (.csv, .tsv or .jsonl) and write it to the models directory.
+    """Train a model version from labelled texts.
 
-    A fixed rule holds out a part of the texts; the figures are measured on that part.
+    DATA is a .csv, .tsv or .jsonl file; the version is written to the models directory. A fixed
+    rule holds out a part of the texts; the figures are measured on that part.
     """
     ref = Ref(check_name(name, NAME_PATTERN), check_name(version, VERSION_PATTERN))
     target = models_dir or Path(call.settings.models_dir)

@@ -13,11 +13,12 @@ from app import fleet
 from app.broker import redis_client
 from app.clock import RedisClock
 from app.contract import Chunk, ChunkResult, HostState
-from app.errors import BrokerUnavailable, ModelNotFound
+from app.errors import BrokerUnavailable, ModelNotFound, ModelUnavailable
 from app.inference import engine
 from app.models.base import Ref
 from app.models.catalog import Catalog
 from app.models.device import Device
+from app.models.loader import LoadedModel
 from app.models.registry import Registry
 from app.settings import Settings
 from tasks.loop import Loop
@@ -43,6 +44,8 @@ class Host:
         self.catalog = Catalog(settings.models_dir, settings.default_model)
         self.registry = Registry(settings.limits, device, self.now)
         self._default_tried = threading.Event()
+        self._passes_begun = self._passes_ended = 0
+        self._reconciled = threading.Condition()
         self._reconciling = Loop("reconcile", self._reconcile, RECONCILE_S)
         self._beating = Loop("heartbeat", self.beat, fleet.BEAT_S, at_end=self._withdraw)
         self._started_at = 0.0
@@ -90,13 +93,28 @@ class Host:
 
     def answer(self, chunk: Chunk) -> ChunkResult:
         """Compute a chunk with a model that this process holds; `ModelUnavailable` without."""
-        model = self.registry.get(chunk.ref)
+        model = self._model(chunk)
         result = engine.predict(
             model, chunk, max_batch_size=self.settings.max_batch_size, now=self.now
         )
         with self._count_lock:
             self._chunks += 1
         return result
+
+    def _model(self, chunk: Chunk) -> LoadedModel:
+        """What the registry holds; a version that other hosts had first is waited for."""
+        try:
+            return self.registry.get(chunk.ref)
+        except ModelUnavailable:
+            with self._reconciled:
+                # A pass that runs now may have looked at the disk too early; the next one will not.
+                next_pass = self._passes_begun + 1
+                self.nudge()
+                self._reconciled.wait_for(
+                    lambda: self._passes_ended >= next_pass or self.registry.holds(chunk.ref),
+                    max(0.0, chunk.deadline - self.now()),
+                )
+            return self.registry.get(chunk.ref)
 
     def waiting(self) -> int:
         """Messages in the queues that this process consumes; raises redis errors."""
@@ -129,6 +147,8 @@ class Host:
         fleet.withdraw(self.redis, self.hostname)
 
     def _reconcile(self) -> None:
+        with self._reconciled:
+            self._passes_begun += 1
         try:
             entries = self.catalog.entries(fresh=True)
             default = self._default()
@@ -138,6 +158,9 @@ class Host:
             self._default_tried.set()
         if self.registry.reconcile(entries, first=default):
             self._beating.nudge()
+        with self._reconciled:
+            self._passes_ended = self._passes_begun
+            self._reconciled.notify_all()
 
     def _default(self) -> Ref | None:
         try:

@@ -8,11 +8,13 @@ import redis
 
 logger = logging.getLogger(__name__)
 
+RETRY_S = 0.5
+
 
 class Loop:
     """Calls `step` at once, then every `every_s` seconds and after a `nudge`, until `stop`.
 
-    A step that raises is logged, once for each kind of error in a row, and tried again.
+    A step that raises is logged, once for each kind of error in a row, and tried again soon.
     """
 
     def __init__(
@@ -23,6 +25,7 @@ class Loop:
         at_end: Callable[[], None] | None = None,
     ) -> None:
         self._step, self._every_s, self._at_end = step, every_s, at_end
+        self._retry_s = min(every_s, RETRY_S)
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._failing: type[BaseException] | None = None
@@ -48,7 +51,7 @@ class Loop:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._attempt(self._step)
-            self._wake.wait(self._every_s)
+            self._wake.wait(self._every_s if self._failing is None else self._retry_s)
             self._wake.clear()
         if self._at_end is not None:
             self._attempt(self._at_end)

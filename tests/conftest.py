@@ -23,3 +23,14 @@ def redis_client(redis_server):
     with redis_server.client() as client:
         client.flushall()
         yield client
+
+
+def pytest_addoption(parser):
+    """`--soak`: fault tests run for minutes instead of seconds."""
+    parser.addoption("--soak", action="store_true", help="run the fault tests for minutes")
+
+
+@pytest.fixture(scope="session")
+def soak(pytestconfig):
+    """Whether there is time for the long form of a test."""
+    return pytestconfig.getoption("soak")

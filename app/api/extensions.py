@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import flask_smorest
@@ -91,7 +91,11 @@ class Blueprint(flask_smorest.Blueprint):
         return decorate
 
     def returns(
-        self, schema: Any = None, example: Any = None, content_type: str | None = None
+        self,
+        schema: Any = None,
+        example: Any = None,
+        content_type: str | None = None,
+        headers: Mapping[str, Any] | None = None,
     ) -> Callable[[View], View]:
         """What a 200 holds; the view returns a `Response`."""
         return _only_documents(
@@ -100,9 +104,19 @@ class Blueprint(flask_smorest.Blueprint):
                 schema,
                 example=example,
                 content_type=content_type,
-                headers=REQUEST_ID_HEADER,
+                headers=REQUEST_ID_HEADER | dict(headers or {}),
             )
         )
+
+    def reads(self, *parameters: dict[str, Any]) -> Callable[[View], View]:
+        """Headers that the view reads by itself."""
+
+        def decorate(view: View) -> View:
+            described: Any = view
+            described._apidoc["reads"] = parameters
+            return view
+
+        return decorate
 
     def raises(self, *errors: type[ServingError]) -> Callable[[View], View]:
         """Document each error's status from its class."""
@@ -142,7 +156,8 @@ class Blueprint(flask_smorest.Blueprint):
     def _prepare_request_id_doc(
         doc: dict[str, Any], doc_info: dict[str, Any], **_: Any
     ) -> dict[str, Any]:
-        doc.setdefault("parameters", []).append(dict(REQUEST_ID_PARAMETER))
+        read = (REQUEST_ID_PARAMETER, *doc_info.get("reads", ()))
+        doc.setdefault("parameters", []).extend(dict(parameter) for parameter in read)
         return doc
 
 

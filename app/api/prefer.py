@@ -7,6 +7,13 @@ from typing import Any
 HEADER = "Prefer"
 APPLIED_HEADER = "Preference-Applied"
 
+PARAMETER = {
+    "in": "header",
+    "name": HEADER,
+    "description": "`wait=N`: wait N seconds at most (RFC 7240).",
+    "schema": {"type": "string"},
+    "example": "wait=2",
+}
 _WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?([1-9][0-9]{0,5})\"?\s*(?:,|;|$)", re.IGNORECASE)
 
 

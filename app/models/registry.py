@@ -70,6 +70,10 @@ class Registry:
             reason = str(fault.error) if fault else "this worker does not hold it"
             raise ModelUnavailable(ref, reason) from None
 
+    def holds(self, ref: str) -> bool:
+        """Whether `get` would give a model."""
+        return ref in self._models
+
     def held(self) -> list[HeldModel]:
         """Every version that is ready or failed, sorted by ref.
 

@@ -40,3 +40,16 @@ def trained(tmp_path_factory):
     assert json.loads(done.stdout)["metadata"]["accuracy"] == 1.0
     (directory / "models/active.json").write_text('{"sentiment": "v1"}')
     return directory / "models"
+
+
+@pytest.fixture
+def figures(request, record_property, capsys):
+    """Call it with what was measured: printed, and kept in the JUnit report."""
+
+    def show(**measured):
+        for name, value in measured.items():
+            record_property(name, value)
+        with capsys.disabled():
+            print(f"\n{request.node.name}: {measured}")
+
+    return show

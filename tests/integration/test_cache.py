@@ -8,7 +8,14 @@ import pytest
 from app.broker import redis_client as connect
 from app.contract import Outcome
 from app.inference.breaker import OPEN_S
-from app.inference.cache import REDIS_PREFIX, SHARED_TIMEOUT_S, Cache, cache_key
+from app.inference.cache import (
+    MAX_FRUITLESS,
+    REDIS_PREFIX,
+    SHARED_TIMEOUT_S,
+    SPARSE,
+    Cache,
+    cache_key,
+)
 from app.settings import Cache as CacheSettings
 from app.settings import Redis, Settings
 from tests.processes import RedisServer
@@ -185,3 +192,22 @@ def test_restarted_redis_is_used_again():
         with server.client() as client:
             eventually(lambda: client.exists(STORED))
         cache.close()
+
+
+def test_redis_is_asked_less_while_it_never_knows_and_always_again_once_it_does(make, client):
+    one, other = make(), make()
+    unknown = [cache_key("11" * 32, str(number)) for number in range(2 * MAX_FRUITLESS)]
+    client.config_resetstat()
+    for key in unknown:
+        other.fetch([key], 2)
+    asked = client.info("commandstats")["cmdstat_mget"]["calls"]
+    one.keep([(KEY, GOOD)])
+    eventually(lambda: client.exists(STORED))
+
+    found = [bool(other.fetch([KEY], 2)) for _ in range(SPARSE)]
+    other.fetch([unknown[0]], 2)
+    other.fetch([unknown[1]], 2)
+
+    assert asked <= MAX_FRUITLESS + MAX_FRUITLESS // SPARSE
+    assert sum(found) >= 1
+    assert client.info("commandstats")["cmdstat_mget"]["calls"] == asked + 3

@@ -245,3 +245,13 @@ def test_bare_worker_waits_for_redis_and_consumes_all_queues(tmp_path):
 
     assert state.queues == ["predict.cpu", "predict.gpu", "jobs.cpu", "jobs.gpu"]
     assert state.models == []  # an empty models directory ends no worker
+
+
+def test_version_that_appears_is_waited_for_and_not_refused(gateway, worker, models_here):
+    gateway.submit(chunk(gateway, "first"), "cpu").result(10)
+    build_model(models_here, "late", "v1")
+
+    result = gateway.submit(chunk(gateway, "good day", ref="late-v1"), "cpu").result(10)
+
+    assert result.ref == "late-v1"
+    assert result.outcomes[0].probabilities is not None

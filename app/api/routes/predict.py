@@ -52,6 +52,13 @@ CANNOT_ANSWER = (
 )
 CACHE_HEADER = "X-Cache"
 
+HEADERS = {
+    CACHE_HEADER: {
+        "description": "Where the answer came from.",
+        "schema": {"type": "string", "enum": ["hit", "coalesced", "miss"]},
+    }
+}
+
 _encoder = msgspec.json.Encoder()
 
 
@@ -65,7 +72,9 @@ _encoder = msgspec.json.Encoder()
         "latency_ms": 3.2,
         "model_version": "sentiment-v2",
     },
+    headers=HEADERS,
 )
+@blp.reads(prefer.PARAMETER)
 @blp.raises(*CANNOT_ANSWER, TextFailed)
 def predict() -> Response:
     """Classify one text."""
@@ -101,7 +110,9 @@ def predict() -> Response:
         "total_latency_ms": 4.5,
         "model_version": "sentiment-v2",
     },
+    headers=HEADERS,
 )
+@blp.reads(prefer.PARAMETER)
 @blp.raises(*CANNOT_ANSWER)
 def batch_predict() -> Response:
     """Classify several texts.

@@ -48,6 +48,14 @@ def test_kept_answer_is_remembered_here_though_redis_is_gone(make):
     assert cache.get(key(2)) is None
 
 
+def test_fetch_finds_what_was_computed_here_meanwhile_without_redis(make):
+    cache = make()
+    cache.keep([(key(1), GOOD)])
+
+    assert cache.fetch([key(1)], 2) == {key(1): GOOD}
+    assert cache.fetch([key(1), key(2)], 2) == {key(1): GOOD}
+
+
 def test_answer_is_forgotten_after_its_time(make, monkeypatch):
     moment = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: moment[0])

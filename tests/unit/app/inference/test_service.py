@@ -2,64 +2,20 @@
 
 import threading
 import time
-from concurrent.futures import Future
+from collections import Counter
 
 import msgspec
 import pytest
 
-from app.contract import ChunkResult, HeldModel, HostState, Outcome
 from app.errors import BrokerUnavailable, ModelNotFound, NoWorker, Overloaded, PredictionTimeout
-from app.fleet import Fleet
 from app.inference.local import LocalGateway
 from app.inference.service import Predictions
 from app.models.catalog import Catalog
 from app.models.registry import Registry
 from app.settings import Cache, Limits, Redis, Settings
 from tests.models import LABELS, activate, build_model
+from tests.unit.app.inference.callers import ANSWERS, REFS, Call, Hand
 from tests.waiting import eventually
-
-REFS = ("tiny-v1", "tiny-v2")
-# v1 and v2 of the hand gateway answer these, so that a mixture shows.
-ANSWERS = {"tiny-v1": Outcome([0.2, 0.3, 0.5]), "tiny-v2": Outcome([0.7, 0.2, 0.1])}
-
-
-class Hand:
-    """A gateway whose chunks land when the test says so."""
-
-    def __init__(self):
-        self.refs, self.reachable, self.queued = REFS, True, 0
-        self.sent = []
-
-    def now(self):
-        return time.monotonic()
-
-    def submit(self, chunk, device):
-        future = Future()
-        self.sent.append((chunk, future))
-        return future
-
-    def land(self):
-        """Answer all that was sent."""
-        for chunk, future in self.sent:
-            if not future.done():
-                outcomes = [ANSWERS[chunk.ref]] * len(chunk.texts)
-                future.set_result(
-                    ChunkResult(ref=chunk.ref, labels=list(LABELS), outcomes=outcomes,
-                                preprocess_s=0.0, inference_s=0.0)
-                )  # fmt: skip
-
-    def texts(self):
-        return [text for chunk, _ in self.sent for text in chunk.texts]
-
-    def fleet(self):
-        held = [HeldModel(ref, "0" * 64, "ready") for ref in self.refs]
-        host = HostState(hostname="h", pid=1, device="cpu", queues=["predict.cpu"], models=held,
-                         started_at=0.0, beat_at=0.0, memory_bytes=0, chunks=0)  # fmt: skip
-        return Fleet(reachable=self.reachable, hosts=[host], queues={"predict.cpu": self.queued})
-
-    def close(self):
-        for _, future in self.sent:
-            future.cancel()
 
 
 @pytest.fixture(scope="module")
@@ -96,28 +52,6 @@ def local(models_dir):
     registry = Registry(Limits(), "cpu")
     registry.reconcile(Catalog(models_dir, "tiny").entries(fresh=True))
     return LocalGateway(registry, max_batch_size=32)
-
-
-class Call(threading.Thread):
-    """A request in a thread of its own: its answer, or its error."""
-
-    def __init__(self, predictions, *texts, version=None, wait_s=None):
-        super().__init__(daemon=True)
-        self.arguments = (list(texts), version, "r1", wait_s)
-        self.predictions, self.answer, self.error = predictions, None, None
-        self.start()
-
-    def run(self):
-        try:
-            self.answer = self.predictions.predict(*self.arguments)
-        except Exception as error:  # noqa: BLE001 - the test asks for it
-            self.error = error
-
-    def result(self):
-        self.join(10)
-        if self.error is not None:
-            raise self.error
-        return self.answer
 
 
 def ask(predictions, *texts, version=None, wait_s=None):
@@ -161,6 +95,53 @@ def test_text_that_is_just_being_computed_is_shared(make, hand):
     sources = sorted(call.result().source for call in calls)
     assert sources == ["coalesced"] * 20 + ["miss"]
     assert hand.texts() == ["a"]
+
+
+def test_text_that_lands_between_a_look_into_the_cache_and_the_queue_is_not_computed_again(
+    make, hand
+):
+    predictions = make(hand)
+    first = Call(predictions, "a")
+    eventually(hand.texts)
+
+    def fleet():
+        """Asked after the cache, and before the text is queued."""
+        hand.land()
+        first.result()
+        return Hand.fleet(hand)
+
+    hand.fleet = fleet
+
+    assert ask(predictions, "a").outcomes == first.result().outcomes
+    assert hand.texts() == ["a"]
+
+
+def test_text_from_many_threads_is_computed_once_however_they_meet(make, local):
+    """Before it is sent, while it is computed, just as it lands, or afterwards."""
+    computed, started = Counter(), threading.Barrier(8)
+
+    class Counting(LocalGateway):
+        def submit(self, chunk, device):
+            computed.update(chunk.texts)
+            return local.submit(chunk, device)
+
+        fleet, now = local.fleet, local.now
+
+    predictions = make(Counting(None, 1))
+
+    def client():
+        started.wait(5)
+        for number in range(150):
+            ask(predictions, f"good day {number}")
+
+    threads = [threading.Thread(target=client) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert len(computed) == 150
+    assert set(computed.values()) == {1}
 
 
 def test_a_text_twice_in_one_request_is_a_miss(make, hand):
