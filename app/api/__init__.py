@@ -10,6 +10,7 @@ from flask.json.provider import DefaultJSONProvider
 from app.api.exporter import AccessLog, Exporter
 from app.api.extensions import Api
 from app.api.gate import Gate
+from app.api.hot import HotRoutes
 from app.api.routes import BLUEPRINTS
 from app.api.routes.docs import ASSETS, PAGE
 from app.api.routes.docs import blp as docs
@@ -60,12 +61,14 @@ def create_app(settings: Settings, gateway: Gateway | None = None) -> Flask:
     catalog = Catalog(settings.models_dir, settings.default_model)
     counted = exporter.metrics if exporter else None
     predictions = Predictions(settings, catalog, gateway or CeleryGateway(settings), counted)
-    attach(app, Services(settings, Gate(settings.limits), predictions, exporter))
+    services = Services(settings, Gate(settings.limits), predictions, exporter)
+    attach(app, services)
     api = Api(app)
     for blueprint in BLUEPRINTS:
         if blueprint is not metrics or exporter is not None:
             api.register_blueprint(blueprint)
     app.register_blueprint(docs)
-    AccessLog(app)
-    app.wsgi_app = RequestScope(app.wsgi_app)  # type: ignore[method-assign]
+    hot_views = {path: view for blp in BLUEPRINTS for path, view in blp.hot_views.items()}
+    hot_routes = HotRoutes(app.wsgi_app, hot_views, services, AccessLog(app))
+    app.wsgi_app = RequestScope(hot_routes)  # type: ignore[method-assign]
     return app

@@ -5,7 +5,7 @@ The exporter's own defaults put raw paths and methods, which callers choose, int
 
 import logging
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import Flask, Response, request
 from prometheus_client.exposition import choose_encoder
@@ -19,6 +19,23 @@ OTHER_METHOD = "OTHER"
 UNMATCHED = "unmatched"
 # Asked every few seconds by machines, which see the answer themselves.
 PROBES = frozenset({"/health/live", "/health/ready", "/livez", "/readyz", "/healthz", "/metrics"})
+
+
+class Exchange(NamedTuple):
+    """A request and the status of its answer; `started` is in seconds of `time.perf_counter`."""
+
+    method: str
+    route: str
+    status: int
+    started: float
+
+    @classmethod
+    def of(cls, response: Response) -> "Exchange":
+        """That of the request that Flask handles."""
+        # The proxy looks the request up again at every access.
+        this = request._get_current_object()  # type: ignore[attr-defined]
+        status, started = response.status_code, this.environ[STARTED]
+        return cls(method_of(this), route_of(this), status, started)
 
 
 class Exporter(PrometheusMetrics):
@@ -42,20 +59,21 @@ class Exporter(PrometheusMetrics):
         encode, content_type = choose_encoder(accept_header or "")
         return encode(self.metrics.readable()).decode("utf-8"), content_type
 
-    def _count(self, response: Response) -> Response:
-        # The proxy looks the request up again at every access.
-        this = request._get_current_object()  # type: ignore[attr-defined]
-        method, route = method_of(this), route_of(this)
-        key = (method, route, response.status_code)
+    def count(self, exchange: Exchange) -> None:
+        """Count one answered request."""
+        key = exchange[:3]
         counter = self._counters.get(key)
         if counter is None:
             counter = self._counters[key] = self.metrics.requests.labels(*map(str, key))
         histogram = self._histograms.get(key[:2])
         if histogram is None:
-            histogram = self.metrics.request_seconds.labels(method, route)
+            histogram = self.metrics.request_seconds.labels(*key[:2])
             self._histograms[key[:2]] = histogram
         counter.inc()
-        histogram.observe(time.perf_counter() - this.environ[STARTED])
+        histogram.observe(time.perf_counter() - exchange.started)
+
+    def _count(self, response: Response) -> Response:
+        self.count(Exchange.of(response))
         return response
 
 
@@ -66,16 +84,20 @@ class AccessLog:
         self._logger = logging.getLogger("app.api.access")
         app.after_request(self._log)
 
-    def _log(self, response: Response) -> Response:
-        status = response.status_code
+    def log(self, exchange: Exchange) -> None:
+        """Log one answered request where it is worth a line."""
+        status = exchange.status
         # A line costs more than the rest of a request: a good answer is worth one only to debug.
         level = logging.DEBUG
-        if status >= 400 and route_of(request) not in PROBES:
+        if status >= 400 and exchange.route not in PROBES:
             level = logging.INFO if status < 500 else logging.WARNING
         if self._logger.isEnabledFor(level):
-            took_ms = round((time.perf_counter() - request.environ[STARTED]) * 1000, 1)
-            line = {"method": method_of(request), "route": route_of(request)}
+            took_ms = round((time.perf_counter() - exchange.started) * 1000, 1)
+            line = {"method": exchange.method, "route": exchange.route}
             self._logger.log(level, "answered", extra=line | {"status": status, "ms": took_ms})
+
+    def _log(self, response: Response) -> Response:
+        self.log(Exchange.of(response))
         return response
 
 

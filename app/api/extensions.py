@@ -1,8 +1,8 @@
 """API process. flask-smorest as this project uses it: one error body, errors that document it."""
 
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any, TypeVar
 
 import flask_smorest
@@ -10,12 +10,12 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from app.api.gate import BODY_ERRORS, JSON_TYPE, Body
+from app.api.hot import METHOD, HotView
+from app.api.refusal import count, refusal
 from app.api.schemas.problem import PROBLEM_TYPE, Problem, ProblemSchema, example, title
 from app.api.scope import HEADER, REQUEST_ID
-from app.api.services import services_of
+from app.api.services import services, services_of
 from app.errors import ServingError
-
-logger = logging.getLogger(__name__)
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -42,7 +42,7 @@ class Api(flask_smorest.Api):
     def handle_http_exception(self, error: HTTPException) -> Response:
         """404, 405 and whatever else Flask and Werkzeug raise."""
         problem = Problem.of_status(error.code or 500, error.description or "", _request_id())
-        self._count(problem.code)
+        count(services_of(self._app), problem.code)
         answer = problem.response()
         answer.headers.extend((k, v) for k, v in error.get_headers() if k == "Allow")
         return answer
@@ -52,21 +52,10 @@ class Api(flask_smorest.Api):
 
     def _register_error_handlers(self) -> None:
         super()._register_error_handlers()
-        self._app.register_error_handler(ServingError, self._handle_serving_error)
-        self._app.register_error_handler(Exception, self._handle_unknown)
+        self._app.register_error_handler(Exception, self._handle_error)
 
-    def _handle_serving_error(self, error: ServingError) -> Response:
-        self._count(error.code)
-        return Problem.of(error, _request_id()).response(error.retry_after_s)
-
-    def _handle_unknown(self, error: Exception) -> Response:
-        logger.exception("request failed", exc_info=error)
-        return self._handle_serving_error(ServingError())
-
-    def _count(self, code: str) -> None:
-        metrics = services_of(self._app).metrics
-        if metrics:
-            metrics.errors.labels(code).inc()
+    def _handle_error(self, error: Exception) -> Response:
+        return refusal(services_of(self._app), error, _request_id())
 
 
 class Blueprint(flask_smorest.Blueprint):
@@ -77,8 +66,25 @@ class Blueprint(flask_smorest.Blueprint):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.hot_views: dict[str, HotView] = {}
         self._prepare_doc_cbks.append(self._prepare_body_doc)
         self._prepare_doc_cbks.append(self._prepare_request_id_doc)
+
+    def hot(self, path: str) -> Callable[[HotView], HotView]:
+        """Register a view of `POST path` that is answered in front of Flask (see `app.api.hot`)."""
+
+        def decorate(view: HotView) -> HotView:
+            self.hot_views[path] = view
+
+            @wraps(view)
+            def through_flask() -> Response:
+                body, headers = view(services(), request.environ)
+                return Response(body, content_type=JSON_TYPE, headers=headers)
+
+            self.route(path, methods=[METHOD])(through_flask)
+            return view
+
+        return decorate
 
     def accepts(self, body: type[Body], example: Any) -> Callable[[View], View]:
         """The view decodes this body with the gate; its limits are those of the settings."""

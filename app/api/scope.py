@@ -6,7 +6,7 @@ WSGI middleware, so that it holds for whatever Flask answers, errors included.
 import re
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from app.logs import request_scope
@@ -45,6 +45,6 @@ class RequestScope:
             return self._application(environ, start)
 
 
-def elapsed_ms(environ: "WSGIEnvironment") -> float:
+def elapsed_ms(environ: Mapping[str, Any]) -> float:
     """Milliseconds since the request came in."""
     return float(round((time.perf_counter() - environ[STARTED]) * 1000, 3))

@@ -1,13 +1,14 @@
 """API process. POST /predict and POST /batch-predict: the hot routes."""
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
-from flask import Response, request
 
 from app.api import prefer
 from app.api.extensions import Blueprint
-from app.api.gate import JSON_TYPE
+from app.api.hot import Answered
 from app.api.schemas.predict import (
     BatchBody,
     BatchPrediction,
@@ -20,7 +21,7 @@ from app.api.schemas.predict import (
     Score,
 )
 from app.api.scope import REQUEST_ID, elapsed_ms
-from app.api.services import Services, services
+from app.api.services import Services
 from app.contract import EXPIRED_CODE, Failure, Outcome
 from app.errors import (
     BrokerUnavailable,
@@ -62,7 +63,7 @@ HEADERS = {
 _encoder = msgspec.json.Encoder()
 
 
-@blp.route("/predict", methods=["POST"])
+@blp.hot("/predict")
 @blp.accepts(PredictBody, example={"text": "I love this", "model_version": "sentiment-v2"})
 @blp.returns(
     PredictionSchema,
@@ -76,11 +77,10 @@ _encoder = msgspec.json.Encoder()
 )
 @blp.reads(prefer.PARAMETER)
 @blp.raises(*CANNOT_ANSWER, TextFailed)
-def predict() -> Response:
+def predict(has: Services, environ: Mapping[str, Any]) -> Answered:
     """Classify one text."""
-    has, environ = services(), request.environ
     body = has.gate.decode(environ, PredictBody)
-    result = _classify(has, [body.text], body.model_version)
+    result = _classify(has, environ, [body.text], body.model_version)
     item = _item(result.labels, result.outcomes[0])
     if isinstance(item, Failed):
         if has.metrics:
@@ -95,10 +95,10 @@ def predict() -> Response:
         model_version=result.ref,
         scores=_scores(result, body.top_k),
     )
-    return _respond(answer, result)
+    return _respond(environ, answer, result)
 
 
-@blp.route("/batch-predict", methods=["POST"])
+@blp.hot("/batch-predict")
 @blp.accepts(BatchBody, example={"texts": ["I love this", "I hate that"]})
 @blp.returns(
     BatchPredictionSchema,
@@ -114,15 +114,14 @@ def predict() -> Response:
 )
 @blp.reads(prefer.PARAMETER)
 @blp.raises(*CANNOT_ANSWER)
-def batch_predict() -> Response:
+def batch_predict(has: Services, environ: Mapping[str, Any]) -> Answered:
     """Classify several texts.
 
     Answers keep the order of the texts. A text that fails has an `error` and does not fail the
     others.
     """
-    has, environ = services(), request.environ
     body = has.gate.decode(environ, BatchBody)
-    result = _classify(has, body.texts, body.model_version)
+    result = _classify(has, environ, body.texts, body.model_version)
     items = [_item(result.labels, outcome) for outcome in result.outcomes]
     if has.metrics:
         _count(has.metrics, result.ref, items)
@@ -131,11 +130,12 @@ def batch_predict() -> Response:
         total_latency_ms=elapsed_ms(environ),
         model_version=result.ref,
     )
-    return _respond(answer, result)
+    return _respond(environ, answer, result)
 
 
-def _classify(has: Services, texts: list[str], model_version: str | None) -> Answer:
-    environ = request.environ
+def _classify(
+    has: Services, environ: Mapping[str, Any], texts: list[str], model_version: str | None
+) -> Answer:
     result = has.predictions.predict(
         texts, model_version, environ[REQUEST_ID], prefer.wait_s(environ)
     )
@@ -144,11 +144,13 @@ def _classify(has: Services, texts: list[str], model_version: str | None) -> Ans
     return result
 
 
-def _respond(answer: Prediction | BatchPrediction, result: Answer) -> Response:
-    headers: dict[str, str] = {CACHE_HEADER: result.source}
-    if (wait_s := prefer.wait_s(request.environ)) is not None:
-        headers[prefer.APPLIED_HEADER] = f"wait={wait_s}"
-    return Response(_encoder.encode(answer), content_type=JSON_TYPE, headers=headers)
+def _respond(
+    environ: Mapping[str, Any], answer: Prediction | BatchPrediction, result: Answer
+) -> Answered:
+    headers: list[tuple[str, str]] = [(CACHE_HEADER, result.source)]
+    if (wait_s := prefer.wait_s(environ)) is not None:
+        headers.append((prefer.APPLIED_HEADER, f"wait={wait_s}"))
+    return Answered(_encoder.encode(answer), headers)
 
 
 def _count(metrics: Metrics, ref: str, items: list[Labelled | Failed]) -> None:

@@ -1,0 +1,26 @@
+"""API process. The answer to a request that failed: problem details, counted by their code."""
+
+import logging
+
+from flask import Response
+
+from app.api.schemas.problem import Problem
+from app.api.services import Services
+from app.errors import ServingError
+
+logger = logging.getLogger(__name__)
+
+
+def refusal(has: Services, error: Exception, request_id: str) -> Response:
+    """What the caller is told; of an error that is not ours only that there was one."""
+    if not isinstance(error, ServingError):
+        logger.error("request failed", exc_info=error)
+        error = ServingError()
+    count(has, error.code)
+    return Problem.of(error, request_id).response(error.retry_after_s)
+
+
+def count(has: Services, code: str) -> None:
+    """Count one error answer."""
+    if has.metrics:
+        has.metrics.errors.labels(code).inc()
