@@ -7,8 +7,11 @@ docs/workers.md tells the failures that each setting answers.
 from kombu import Queue
 
 # Interactive before bulk: queues are served strictly in this order (`queue_order_strategy` below).
+# What is lost from an interactive queue is sent again by the API process, which waits for it: to
+# tell Redis of every message that is taken and done would cost more than the rest of its delivery.
 task_queues = [
-    Queue(name, routing_key=name) for name in ("predict.cpu", "predict.gpu", "jobs.cpu", "jobs.gpu")
+    *(Queue(name, routing_key=name, no_ack=True) for name in ("predict.cpu", "predict.gpu")),
+    *(Queue(name, routing_key=name) for name in ("jobs.cpu", "jobs.gpu")),
 ]
 # A misspelt `-Q` stops the worker instead of making a queue that nobody fills.
 task_create_missing_queues = False
@@ -28,7 +31,8 @@ accept_content = ["json"]
 result_accept_content = ["json"]
 event_serializer = "json"
 
-# A message is done when its result is stored, not when it was taken: a lost worker loses no work.
+# A message is done when its result is stored, not when it was taken: a lost worker loses no job,
+# and no worker takes a message before it can start on it.
 task_acks_late = True
 # With one message per slot nothing waits behind a running task while another worker is idle.
 worker_prefetch_multiplier = 1

@@ -61,12 +61,12 @@ class Processes:
     def web(self) -> Spec:
         """The HTTP API."""
         server = self.settings.server
-        argv = _python("granian", "--interface", "wsgi", "--http", "1", "--no-ws")
+        argv = _python("granian", "--interface", "asgi", "--http", "1", "--no-ws")
         argv += ["--host", server.host, "--port", str(server.port)]
-        argv += ["--workers", str(server.workers), "--blocking-threads", str(server.threads)]
+        argv += ["--workers", str(server.workers)]
         argv += ["--respawn-failed-workers", "--respawn-interval", "0.5"]
         argv += ["--workers-kill-timeout", "2", "--log-level", "error"]
-        return self._spec(WEB, WEB, [*argv, "app.api.wsgi:application"])
+        return self._spec(WEB, WEB, [*argv, "app.api.asgi:application"])
 
     def flower(self) -> Spec:
         """Flower on loopback."""

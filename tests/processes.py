@@ -253,10 +253,10 @@ class ApiProcess(Process):
         self.env = service_environment(redis_url, models_dir, self.directory) | (env or {})
 
     def argv(self) -> list[str]:
-        """One process with a few blocking threads."""
-        server = [sys.executable, "-m", "granian", "--interface", "wsgi", "--workers", "1"]
-        where = ["--host", "127.0.0.1", "--port", str(self.port), "--blocking-threads", "16"]
-        return [*server, *where, "app.api.wsgi:application"]
+        """One process."""
+        server = [sys.executable, "-m", "granian", "--interface", "asgi", "--workers", "1"]
+        where = ["--host", "127.0.0.1", "--port", str(self.port)]
+        return [*server, *where, "app.api.asgi:application"]
 
     def is_ready(self) -> bool:
         """Whether the process answers; not whether a prediction can be made."""

@@ -1,4 +1,4 @@
-"""API process. The HTTP API: `create_app` puts it together and starts nothing."""
+"""API process. The HTTP API: `create_app` and `create_front` put it together and start nothing."""
 
 from collections.abc import Callable
 from importlib.metadata import version
@@ -7,16 +7,16 @@ from typing import Any, cast
 from flask import Flask
 from flask.json.provider import DefaultJSONProvider
 
-from app.api.exporter import AccessLog, Exporter
+from app.api.exporter import Exporter, log_accesses
 from app.api.extensions import Api
+from app.api.front import Front
 from app.api.gate import Gate
-from app.api.hot import HotRoutes
 from app.api.routes import BLUEPRINTS
 from app.api.routes.docs import ASSETS, PAGE
 from app.api.routes.docs import blp as docs
 from app.api.routes.metrics import blp as metrics
 from app.api.scope import RequestScope
-from app.api.services import Services, attach
+from app.api.services import Services, attach, services_of
 from app.inference.gateway import CeleryGateway, Gateway
 from app.inference.service import Predictions
 from app.models.catalog import Catalog
@@ -51,7 +51,7 @@ class App(Flask):
 
 
 def create_app(settings: Settings, gateway: Gateway | None = None) -> Flask:
-    """The WSGI application; `gateway` replaces the real workers, for tests and local use."""
+    """The Flask application; `gateway` replaces the real workers, for tests and local use."""
     app = App("app.api", static_folder=None)
     app.config.update(CONFIG)
     cast(DefaultJSONProvider, app.json).sort_keys = False
@@ -61,14 +61,19 @@ def create_app(settings: Settings, gateway: Gateway | None = None) -> Flask:
     catalog = Catalog(settings.models_dir, settings.default_model)
     counted = exporter.metrics if exporter else None
     predictions = Predictions(settings, catalog, gateway or CeleryGateway(settings), counted)
-    services = Services(settings, Gate(settings.limits), predictions, exporter)
-    attach(app, services)
+    attach(app, Services(settings, Gate(settings.limits), predictions, exporter))
     api = Api(app)
     for blueprint in BLUEPRINTS:
         if blueprint is not metrics or exporter is not None:
             api.register_blueprint(blueprint)
     app.register_blueprint(docs)
-    hot_views = {path: view for blp in BLUEPRINTS for path, view in blp.hot_views.items()}
-    hot_routes = HotRoutes(app.wsgi_app, hot_views, services, AccessLog(app))
-    app.wsgi_app = RequestScope(hot_routes)  # type: ignore[method-assign]
+    log_accesses(app)
+    app.wsgi_app = RequestScope(app.wsgi_app)  # type: ignore[method-assign]
     return app
+
+
+def create_front(settings: Settings, gateway: Gateway | None = None) -> Front:
+    """The ASGI application: the one above, with the hot views in front of it."""
+    app = create_app(settings, gateway)
+    views = {path: view for blp in BLUEPRINTS for path, view in blp.hot_views.items()}
+    return Front(app, views, services_of(app))

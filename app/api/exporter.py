@@ -14,6 +14,8 @@ from prometheus_flask_exporter import PrometheusMetrics
 from app.api.scope import STARTED
 from app.monitoring.metrics import Metrics
 
+access_logger = logging.getLogger("app.api.access")
+
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER_METHOD = "OTHER"
 UNMATCHED = "unmatched"
@@ -77,28 +79,27 @@ class Exporter(PrometheusMetrics):
         return response
 
 
-class AccessLog:
-    """One line a request, without its body: errors of ours at warning, others' at info."""
+def log_accesses(app: Flask) -> None:
+    """Log what `app` answers."""
 
-    def __init__(self, app: Flask) -> None:
-        self._logger = logging.getLogger("app.api.access")
-        app.after_request(self._log)
-
-    def log(self, exchange: Exchange) -> None:
-        """Log one answered request where it is worth a line."""
-        status = exchange.status
-        # A line costs more than the rest of a request: a good answer is worth one only to debug.
-        level = logging.DEBUG
-        if status >= 400 and exchange.route not in PROBES:
-            level = logging.INFO if status < 500 else logging.WARNING
-        if self._logger.isEnabledFor(level):
-            took_ms = round((time.perf_counter() - exchange.started) * 1000, 1)
-            line = {"method": exchange.method, "route": exchange.route}
-            self._logger.log(level, "answered", extra=line | {"status": status, "ms": took_ms})
-
-    def _log(self, response: Response) -> Response:
-        self.log(Exchange.of(response))
+    def log(response: Response) -> Response:
+        log_access(Exchange.of(response))
         return response
+
+    app.after_request(log)
+
+
+def log_access(exchange: Exchange) -> None:
+    """One line a request, without its body: errors of ours at warning, others' at info."""
+    status = exchange.status
+    # A line costs more than the rest of a request: a good answer is worth one only to debug.
+    level = logging.DEBUG
+    if status >= 400 and exchange.route not in PROBES:
+        level = logging.INFO if status < 500 else logging.WARNING
+    if access_logger.isEnabledFor(level):
+        took_ms = round((time.perf_counter() - exchange.started) * 1000, 1)
+        line = {"method": exchange.method, "route": exchange.route}
+        access_logger.log(level, "answered", extra=line | {"status": status, "ms": took_ms})
 
 
 def method_of(of: Any) -> str:

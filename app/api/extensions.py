@@ -1,5 +1,6 @@
 """API process. flask-smorest as this project uses it: one error body, errors that document it."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -10,7 +11,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from app.api.gate import BODY_ERRORS, JSON_TYPE, Body
-from app.api.hot import METHOD, HotView
+from app.api.hot import METHOD, Call, HotView
 from app.api.refusal import count, refusal
 from app.api.schemas.problem import PROBLEM_TYPE, Problem, ProblemSchema, example, title
 from app.api.scope import HEADER, REQUEST_ID
@@ -71,14 +72,15 @@ class Blueprint(flask_smorest.Blueprint):
         self._prepare_doc_cbks.append(self._prepare_request_id_doc)
 
     def hot(self, path: str) -> Callable[[HotView], HotView]:
-        """Register a view of `POST path` that is answered in front of Flask (see `app.api.hot`)."""
+        """Register a view of `POST path`, which need not wait for Flask (see `app.api.hot`)."""
 
         def decorate(view: HotView) -> HotView:
             self.hot_views[path] = view
 
             @wraps(view)
             def through_flask() -> Response:
-                body, headers = view(services(), request.environ)
+                has = services()
+                body, headers = asyncio.run(view(has, Call.of(request.environ, has.gate)))
                 return Response(body, content_type=JSON_TYPE, headers=headers)
 
             self.route(path, methods=[METHOD])(through_flask)

@@ -26,6 +26,7 @@ DRAIN_STEP_BYTES = 1 << 16
 MAX_REPORTED_FIELDS = 20
 
 JSON_TYPE = "application/json"
+CUT_OFF = "it ends before all of it has come"
 BODY_ERRORS = (MalformedBody, UnsupportedMediaType, BodyTooLarge, InvalidFields)
 
 # Matches to the end of an unterminated string too: it can never be tried twice at one place.
@@ -59,11 +60,19 @@ class Gate:
         self._limits = limits
         self._schemas: dict[type[Any], Schema] = {}
 
-    def decode(self, environ: Mapping[str, Any], kind: type[B]) -> B:
-        """The body of a WSGI request as `kind`; raises the errors in `BODY_ERRORS`."""
-        _check_type(environ)
-        raw = parse_json(_read(environ, self._limits.max_body_bytes))
-        return self.check(raw, kind)
+    @property
+    def max_body_bytes(self) -> int:
+        """The largest body."""
+        return self._limits.max_body_bytes
+
+    def read(self, environ: Mapping[str, Any]) -> bytes:
+        """The body of a WSGI request, if it may be JSON and is not too large."""
+        check_type(environ.get("CONTENT_TYPE", ""), environ.get("HTTP_CONTENT_ENCODING"))
+        return _read(environ, self.max_body_bytes)
+
+    def decode(self, body: bytes, kind: type[B]) -> B:
+        """A body as `kind`; raises the errors in `BODY_ERRORS`."""
+        return self.check(parse_json(body), kind)
 
     def check(self, raw: Any, kind: type[B]) -> B:
         """Decoded JSON as `kind`; `InvalidFields` names each wrong field by its dotted path."""
@@ -104,8 +113,8 @@ def parse_json(body: bytes) -> Any:
         raise MalformedBody("a number has too many digits") from None
 
 
-def _check_type(environ: Mapping[str, Any]) -> None:
-    given = environ.get("CONTENT_TYPE", "")
+def check_type(given: str, encoding: str | None) -> None:
+    """`UnsupportedMediaType` where a body with these headers is not plain JSON in UTF-8."""
     if given != JSON_TYPE:
         kind, options = parse_options_header(given)
         if kind.lower() != JSON_TYPE or options.get("charset", "utf-8").lower() not in (
@@ -113,7 +122,6 @@ def _check_type(environ: Mapping[str, Any]) -> None:
             "utf8",
         ):
             raise UnsupportedMediaType(given[:100], "application/json in UTF-8")
-    encoding = environ.get("HTTP_CONTENT_ENCODING")
     if encoding and encoding.strip().lower() != "identity":
         raise UnsupportedMediaType(f"{JSON_TYPE}, {encoding[:50]}", "it without Content-Encoding")
 
@@ -136,7 +144,7 @@ def _read(environ: Mapping[str, Any], max_bytes: int) -> bytes:
         raise BodyTooLarge(max_bytes)
     body = stream.read(size)
     if len(body) < size:
-        raise MalformedBody("it ends before its Content-Length")
+        raise MalformedBody(CUT_OFF)
     return body
 
 

@@ -1,23 +1,33 @@
-"""API process. The hot routes, answered in front of Flask.
+"""API process. Hot views: what they get and give, whichever server asks.
 
-Flask's contexts, routing and response objects cost a request three times what reading, checking,
-counting and answering it do. A hot view takes the WSGI environment instead of Flask's request; it
-is registered and documented with flask-smorest as every other, and would answer the same there.
+A hot view is a coroutine that needs no Flask, so that the many requests that wait for a worker need
+no thread each: `app.api.front` awaits it on the event loop. It is registered and documented with
+flask-smorest as every other view, and under a plain WSGI server it answers the same through Flask.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, NamedTuple
 
-from app.api.exporter import AccessLog, Exchange
-from app.api.gate import JSON_TYPE
-from app.api.refusal import refusal
+from app.api.gate import Gate
 from app.api.scope import REQUEST_ID, STARTED
 from app.api.services import Services
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
 METHOD = "POST"
+
+
+class Call(NamedTuple):
+    """A request; `started` is in seconds of `time.perf_counter`, `prefer` its `Prefer` header."""
+
+    body: bytes
+    prefer: str | None
+    request_id: str
+    started: float
+
+    @classmethod
+    def of(cls, environ: Mapping[str, Any], gate: Gate) -> "Call":
+        """That of a WSGI request; raises what `Gate.read` raises."""
+        prefer = environ.get("HTTP_PREFER")
+        return cls(gate.read(environ), prefer, environ[REQUEST_ID], environ[STARTED])
 
 
 class Answered(NamedTuple):
@@ -27,45 +37,4 @@ class Answered(NamedTuple):
     headers: list[tuple[str, str]]
 
 
-HotView = Callable[[Services, Mapping[str, Any]], Answered]
-
-
-class HotRoutes:
-    """WSGI middleware: answers `POST` to the paths of `views`, leaves the rest to Flask."""
-
-    def __init__(
-        self,
-        application: "WSGIApplication",
-        views: Mapping[str, HotView],
-        services: Services,
-        access_log: AccessLog,
-    ) -> None:
-        self._application = application
-        self._views = views
-        self._services = services
-        self._access_log = access_log
-
-    def __call__(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse"
-    ) -> Iterable[bytes]:
-        """Answer as Flask would: the same body, headers, counters and log lines."""
-        path = environ["PATH_INFO"]
-        view = self._views.get(path)
-        if view is None or environ["REQUEST_METHOD"] != METHOD:
-            return self._application(environ, start_response)
-        try:
-            body, headers = view(self._services, environ)
-        except Exception as error:  # noqa: BLE001 - Flask, too, answers whatever a view raises
-            answer = refusal(self._services, error, environ[REQUEST_ID])
-            self._observe(environ, path, answer.status_code)
-            return answer(environ, start_response)
-        self._observe(environ, path, 200)
-        headers += [("Content-Type", JSON_TYPE), ("Content-Length", str(len(body)))]
-        start_response("200 OK", headers)
-        return (body,)
-
-    def _observe(self, environ: "WSGIEnvironment", path: str, status: int) -> None:
-        exchange = Exchange(METHOD, path, status, environ[STARTED])
-        if self._services.exporter:
-            self._services.exporter.count(exchange)
-        self._access_log.log(exchange)
+HotView = Callable[[Services, Call], Coroutine[Any, Any, Answered]]

@@ -1,8 +1,6 @@
 """API process. The `Prefer` header (RFC 7240), as far as it concerns how long a caller waits."""
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 HEADER = "Prefer"
 APPLIED_HEADER = "Preference-Applied"
@@ -17,11 +15,10 @@ PARAMETER = {
 _WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?([1-9][0-9]{0,5})\"?\s*(?:,|;|$)", re.IGNORECASE)
 
 
-def wait_s(environ: Mapping[str, Any]) -> int | None:
-    """Seconds that the caller is willing to wait; None where the header does not say.
+def wait_s(given: str | None) -> int | None:
+    """Seconds that a caller with this header is willing to wait; None where it does not say.
 
     As the RFC has it, what cannot be understood is ignored, and the first of several counts.
     """
-    given = environ.get("HTTP_PREFER")
     found = _WAIT.search(given) if given else None
     return int(found[1]) if found else None

@@ -9,14 +9,14 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import NamedTuple
 
 from app.contract import Chunk, ChunkResult, Outcome
 from app.errors import ServingError, ShuttingDown
-from app.inference.slots import Ask, Slot
+from app.inference.slots import Ask, Slot, Waiting
 from app.inference.window import Window
 
 logger = logging.getLogger(__name__)
@@ -184,14 +184,16 @@ class Coalescer:
     def _without_known(self, flight: Flight) -> Flight:
         if not (known := self._hooks.known(flight)):
             return flight
+        complete: list[Waiting] = []
         with self._wake:
             for slot in flight.slots:
                 if slot.key in known:
-                    self._answer(slot, known[slot.key])
+                    complete += self._answer(slot, known[slot.key])
             rest = [slot for slot in flight.slots if slot.key not in known]
             if not rest:
                 self._lanes[flight.route].in_flight -= 1
-            return flight._replace(slots=rest)
+        wake(complete)
+        return flight._replace(slots=rest)
 
     def _next(self) -> Flight | None:
         with self._wake:
@@ -248,6 +250,7 @@ class Coalescer:
         lane = self._lanes[flight.route]
         is_busy = bool(lane.held)
         keys = [slot.key for slot in flight.slots]
+        complete: list[Waiting] = []
         try:
             # Before the callers are told: who asks for the same text next finds it remembered.
             self._hooks.landed(list(zip(keys, result.outcomes, strict=True)), is_busy)
@@ -256,8 +259,9 @@ class Coalescer:
                 lane.in_flight -= 1
                 lane.window.landed(round_trip_s, computed_s, is_busy)
                 for slot, outcome in zip(flight.slots, result.outcomes, strict=True):
-                    self._resolve(flight, slot, outcome)
+                    complete += self._resolve(flight, slot, outcome)
                 self._nudge(lane)
+            wake(complete)
 
     def _failed(self, flight: Flight, error: ServingError) -> None:
         with self._wake:
@@ -269,15 +273,21 @@ class Coalescer:
                 slot.fail(error)
             self._nudge(lane)
 
-    def _resolve(self, flight: Flight, slot: Slot, outcome: Outcome) -> None:
+    def _resolve(self, flight: Flight, slot: Slot, outcome: Outcome) -> list[Waiting]:
         if outcome.is_expired:
             self._hooks.expired(WORKER, 1)
         # Its time was that of the callers it was sent for; one who joined later may have more.
         if outcome.is_expired and slot.dismiss_late(flight.deadline) and not self._closed:
             self._lanes[flight.route].held.appendleft(slot)
-        else:
-            self._answer(slot, outcome)
+            return []
+        return self._answer(slot, outcome)
 
-    def _answer(self, slot: Slot, outcome: Outcome) -> None:
+    def _answer(self, slot: Slot, outcome: Outcome) -> list[Waiting]:
         self._open.pop(slot.key, None)
-        slot.fill(outcome)
+        return slot.fill(outcome)
+
+
+def wake(complete: Iterable[Waiting]) -> None:
+    """Wake the requests that have all their outcomes."""
+    for waiting in complete:
+        waiting.wake()

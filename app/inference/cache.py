@@ -27,6 +27,7 @@ KEY_BYTES = 16
 REDIS_PREFIX = f"{KEY_PREFIX}cache:".encode()
 SHARED_TIMEOUT_S = 0.05
 SUM_TOLERANCE = 1e-3
+WRITE_EVERY_S = 0.02
 # After so many look-ups in a row that found nothing only each tenth asks Redis: a round trip before
 # every chunk is a high price where no text comes twice. One find, and all of them ask again.
 MAX_FRUITLESS = 100
@@ -115,7 +116,8 @@ class SharedTier:
         self._script = self._writer.register_script(STORE_SCRIPT)
         self._ttl_s = ttl_s
         self._fruitless = 0
-        self._waiting: SimpleQueue[list[tuple[bytes, Outcome]] | None] = SimpleQueue()
+        self._closing = threading.Event()
+        self._waiting: SimpleQueue[list[tuple[bytes, Outcome]]] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def fetch(self, keys: Sequence[bytes], labels: int) -> dict[bytes, Outcome]:
@@ -145,23 +147,33 @@ class SharedTier:
 
     def close(self) -> None:
         """Write what waits, and stop."""
-        self._waiting.put(None)
+        self._closing.set()
+        self._waiting.put([])
         if self._thread is not None:
             self._thread.join()
         self._reader.close()
         self._writer.close()
 
     def _write_loop(self) -> None:
-        while (computed := self._waiting.get()) is not None:
-            if not self.breaker.is_closed:
-                continue
-            try:
-                self._script(
-                    keys=[REDIS_PREFIX + key for key, _ in computed],
-                    args=[self._ttl_s, *(_encode(o.probabilities) for _, o in computed)],
-                )
-            except redis.RedisError as error:
-                self._trip(error)
+        while not self._closing.is_set() or not self._waiting.empty():
+            computed = self._waiting.get()
+            # Others may wait for it a little: a round trip for many chunks instead of one for each.
+            self._closing.wait(WRITE_EVERY_S)
+            while not self._waiting.empty():
+                computed = computed + self._waiting.get()
+            if computed:
+                self._write(computed)
+
+    def _write(self, computed: list[tuple[bytes, Outcome]]) -> None:
+        if not self.breaker.is_closed:
+            return
+        try:
+            self._script(
+                keys=[REDIS_PREFIX + key for key, _ in computed],
+                args=[self._ttl_s, *(_encode(o.probabilities) for _, o in computed)],
+            )
+        except redis.RedisError as error:
+            self._trip(error)
 
     def _trip(self, error: Exception) -> None:
         if self.breaker.trip():

@@ -11,6 +11,7 @@ from app.contract import PREDICT_QUEUES, Outcome
 from app.errors import BrokerUnavailable, ModelUnavailable, NoWorker, PredictionTimeout
 from app.fleet import Fleet
 from app.inference.admission import Admission
+from app.inference.alarm import Alarm
 from app.inference.batching import BatchLimits, Coalescer, Flight, Hooks, Route
 from app.inference.cache import Cache, cache_key
 from app.inference.gateway import Gateway
@@ -77,10 +78,12 @@ class Predictions:
         )
         self._targets: dict[str | None, Target] = {}
         self._targets_of: object = None
+        self._targets_at = -1
+        self._followed: object = None
         self._devices: dict[str, str] = {}
         self._devices_of: object = None
 
-    def predict(
+    async def predict(
         self,
         texts: list[str],
         model_version: str | None,
@@ -101,7 +104,7 @@ class Predictions:
         if missing:
             wait_s = min(wait_s or self._timeout_s, self._timeout_s)
             asked = [(keys[place], texts[place]) for place in missing]
-            computed, joined = self._ask(target, asked, request_id, wait_s)
+            computed, joined = await self._ask(target, asked, request_id, wait_s)
             for place, outcome in zip(missing, computed, strict=True):
                 outcomes[place] = outcome
         found = [outcome for outcome in outcomes if outcome is not None]
@@ -132,32 +135,40 @@ class Predictions:
         self.cache.close()
 
     def _target(self, model_version: str | None) -> Target:
-        entries = self.catalog.entries()
-        if entries is not self._targets_of:
-            self._targets, self._targets_of = {}, entries
-        target = self._targets.get(model_version)
+        fleet = self._gateway.fleet()
+        if fleet is not self._followed:
+            self.catalog.follow(fleet.desired)
+            self._followed = fleet
+        entries, generation = self.catalog.entries(), self.catalog.generation
+        if entries is not self._targets_of or generation != self._targets_at:
+            self._targets, self._targets_of, self._targets_at = {}, entries, generation
+        # Another thread may replace the dict at any time; this one stays whole.
+        targets = self._targets
+        target = targets.get(model_version)
         if target is None:
             entry = self.catalog.get(self.catalog.resolve(model_version))
             manifest = _manifest(entry)
             target = Target(entry, str(entry.ref), manifest.labels, manifest.digest)
-            self._targets[model_version] = target
+            targets[model_version] = target
         return target
 
-    def _ask(
+    async def _ask(
         self, target: Target, asked: list[tuple[bytes, str]], request_id: str, wait_s: float
     ) -> tuple[list[Outcome], int]:
         route = Route(target.ref, self.device(target.entry))
         queued_chunks = self._gateway.fleet().queues.get(PREDICT_QUEUES[route.device], 0)
         self.admission.enter(len(asked), wait_s, queued_chunks)
         try:
-            waiting = Waiting(len(asked))
+            alarm = Alarm()
+            waiting = Waiting(len(asked), alarm)
             deadline = self._gateway.now() + wait_s
             asks = [
                 Ask(key, text, waiting, place, deadline, request_id)
                 for place, (key, text) in enumerate(asked)
             ]
             joined = self._coalescer.put(route, asks)
-            return waiting.wait(wait_s), joined
+            await alarm.wait(wait_s)
+            return waiting.result(), joined
         except TimeoutError:
             raise PredictionTimeout(round(wait_s * 1000)) from None
         finally:

@@ -1,50 +1,59 @@
 """API process. A text on its way to a worker, and the requests that wait for its outcome."""
 
-import threading
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from app.contract import EXPIRED, Outcome
 from app.errors import ServingError
 
 
+class Signal(Protocol):
+    """What a request waits for."""
+
+    def set(self) -> None:
+        """End the wait; from any thread."""
+        ...
+
+
 class Waiting:
-    """The outcomes of one request's texts as they come in, and the thread that waits for them.
+    """The outcomes of one request's texts as they come in.
 
     `fill` and `fail` are called under the coalescer's lock, so that they need none of their own.
+    Waking who waits for `done` is slow and needs no lock: it is a call of its own.
     """
 
     __slots__ = ("_done", "_error", "_missing", "_outcomes")
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, done: Signal) -> None:
         self._outcomes: list[Outcome | None] = [None] * count
         self._missing = count
         self._error: ServingError | None = None
-        # A bare lock is a one-shot event at a tenth of the price of `threading.Event`.
-        self._done = threading.Lock()
-        self._done.acquire()
+        self._done = done
 
-    def fill(self, index: int, outcome: Outcome) -> None:
-        """Set the outcome of one text; the last one wakes the waiting thread."""
+    def fill(self, index: int, outcome: Outcome) -> bool:
+        """Set the outcome of one text; whether it was the last one, so that `wake` is due."""
         if self._outcomes[index] is not None:
-            return
+            return False
         self._outcomes[index] = outcome
         self._missing -= 1
-        if self._missing == 0 and self._error is None:
-            self._done.release()
+        return self._missing == 0 and self._error is None
+
+    def wake(self) -> None:
+        """Tell the one who waits that `result` is complete."""
+        self._done.set()
 
     def fail(self, error: ServingError) -> None:
-        """Wake the waiting thread with an error; the first one counts."""
+        """End the wait with an error; the first one counts."""
         if self._missing and self._error is None:
             self._error = error
-            self._done.release()
+            self.wake()
 
-    def wait(self, timeout_s: float) -> list[Outcome]:
-        """All outcomes in the order of the texts; `TimeoutError`, or the error of `fail`."""
-        if not self._done.acquire(timeout=max(0.0, timeout_s)):
-            raise TimeoutError
+    def result(self) -> list[Outcome]:
+        """All outcomes in the order of the texts; the error of `fail`, `TimeoutError` too early."""
         if self._error is not None:
-            # A copy: the same error is raised in many threads, each adding its traceback.
+            # A copy: the same error is raised for many requests, each adding its traceback.
             raise type(self._error)(*self._error.args)
+        if self._missing:
+            raise TimeoutError
         return [outcome for outcome in self._outcomes if outcome is not None]
 
 
@@ -82,10 +91,9 @@ class Slot:
         """Until when at least one caller waits."""
         return max(ask.deadline for ask in self.asks)
 
-    def fill(self, outcome: Outcome) -> None:
-        """Give the outcome to every caller."""
-        for ask in self.asks:
-            ask.waiting.fill(ask.place, outcome)
+    def fill(self, outcome: Outcome) -> list[Waiting]:
+        """Give the outcome to every caller; those that have all of theirs now are to be woken."""
+        return [ask.waiting for ask in self.asks if ask.waiting.fill(ask.place, outcome)]
 
     def fail(self, error: ServingError) -> None:
         """Give the error to every caller."""
@@ -96,7 +104,8 @@ class Slot:
         """Answer callers whose deadline has passed; whether the slot is still wanted."""
         late = [ask for ask in self.asks if ask.deadline <= now]
         for ask in late:
-            ask.waiting.fill(ask.place, EXPIRED)
+            if ask.waiting.fill(ask.place, EXPIRED):
+                ask.waiting.wake()
         if len(late) == len(self.asks):
             return False
         self.asks = [ask for ask in self.asks if ask.deadline > now]

@@ -1,14 +1,12 @@
 """API process. POST /predict and POST /batch-predict: the hot routes."""
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
 from app.api import prefer
 from app.api.extensions import Blueprint
-from app.api.hot import Answered
+from app.api.hot import Answered, Call
 from app.api.schemas.predict import (
     BatchBody,
     BatchPrediction,
@@ -20,7 +18,7 @@ from app.api.schemas.predict import (
     PredictionSchema,
     Score,
 )
-from app.api.scope import REQUEST_ID, elapsed_ms
+from app.api.scope import elapsed_ms
 from app.api.services import Services
 from app.contract import EXPIRED_CODE, Failure, Outcome
 from app.errors import (
@@ -77,10 +75,10 @@ _encoder = msgspec.json.Encoder()
 )
 @blp.reads(prefer.PARAMETER)
 @blp.raises(*CANNOT_ANSWER, TextFailed)
-def predict(has: Services, environ: Mapping[str, Any]) -> Answered:
+async def predict(has: Services, call: Call) -> Answered:
     """Classify one text."""
-    body = has.gate.decode(environ, PredictBody)
-    result = _classify(has, environ, [body.text], body.model_version)
+    body = has.gate.decode(call.body, PredictBody)
+    result = await _classify(has, call, [body.text], body.model_version)
     item = _item(result.labels, result.outcomes[0])
     if isinstance(item, Failed):
         if has.metrics:
@@ -91,11 +89,11 @@ def predict(has: Services, environ: Mapping[str, Any]) -> Answered:
     answer = Prediction(
         label=item.label,
         confidence=item.confidence,
-        latency_ms=elapsed_ms(environ),
+        latency_ms=elapsed_ms(call.started),
         model_version=result.ref,
         scores=_scores(result, body.top_k),
     )
-    return _respond(environ, answer, result)
+    return _respond(call, answer, result)
 
 
 @blp.hot("/batch-predict")
@@ -114,41 +112,38 @@ def predict(has: Services, environ: Mapping[str, Any]) -> Answered:
 )
 @blp.reads(prefer.PARAMETER)
 @blp.raises(*CANNOT_ANSWER)
-def batch_predict(has: Services, environ: Mapping[str, Any]) -> Answered:
+async def batch_predict(has: Services, call: Call) -> Answered:
     """Classify several texts.
 
     Answers keep the order of the texts. A text that fails has an `error` and does not fail the
     others.
     """
-    body = has.gate.decode(environ, BatchBody)
-    result = _classify(has, environ, body.texts, body.model_version)
+    body = has.gate.decode(call.body, BatchBody)
+    result = await _classify(has, call, body.texts, body.model_version)
     items = [_item(result.labels, outcome) for outcome in result.outcomes]
     if has.metrics:
         _count(has.metrics, result.ref, items)
     answer = BatchPrediction(
         predictions=items,
-        total_latency_ms=elapsed_ms(environ),
+        total_latency_ms=elapsed_ms(call.started),
         model_version=result.ref,
     )
-    return _respond(environ, answer, result)
+    return _respond(call, answer, result)
 
 
-def _classify(
-    has: Services, environ: Mapping[str, Any], texts: list[str], model_version: str | None
+async def _classify(
+    has: Services, call: Call, texts: list[str], model_version: str | None
 ) -> Answer:
-    result = has.predictions.predict(
-        texts, model_version, environ[REQUEST_ID], prefer.wait_s(environ)
-    )
+    wait_s = prefer.wait_s(call.prefer)
+    result = await has.predictions.predict(texts, model_version, call.request_id, wait_s)
     if has.metrics:
         has.metrics.count_sources(len(texts), result.remembered, result.joined)
     return result
 
 
-def _respond(
-    environ: Mapping[str, Any], answer: Prediction | BatchPrediction, result: Answer
-) -> Answered:
+def _respond(call: Call, answer: Prediction | BatchPrediction, result: Answer) -> Answered:
     headers: list[tuple[str, str]] = [(CACHE_HEADER, result.source)]
-    if (wait_s := prefer.wait_s(environ)) is not None:
+    if (wait_s := prefer.wait_s(call.prefer)) is not None:
         headers.append((prefer.APPLIED_HEADER, f"wait={wait_s}"))
     return Answered(_encoder.encode(answer), headers)
 

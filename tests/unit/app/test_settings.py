@@ -27,7 +27,7 @@ def test_environment_wins_over_file_and_file_over_defaults(tmp_path):
 
     assert loaded.settings.server.port == 8002
     assert loaded.settings.server.workers == 2
-    assert loaded.settings.server.threads == 128
+    assert loaded.settings.server.threads == 16
     assert loaded.origins == {
         "server.port": "MLSERVE_SERVER__PORT",
         "server.workers": "config.yaml",

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from app.api import create_app
+from app.api import create_app, create_front
 from app.inference.local import LocalGateway
 from app.models.catalog import Catalog
 from app.models.registry import Registry
@@ -49,5 +49,21 @@ def make_client(settings, gateway):
     def make(replaced_gateway=gateway, monitoring=True, **changes):
         changed = msgspec.structs.replace(settings, monitoring=Monitoring(monitoring), **changes)
         return create_app(changed, replaced_gateway).test_client()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def front(settings, gateway):
+    """Shared: for tests that do not look at what was counted."""
+    return create_front(settings, gateway)
+
+
+@pytest.fixture
+def make_front(settings, gateway):
+    """A front with other settings or another gateway."""
+
+    def make(replaced_gateway=gateway, **changes):
+        return create_front(msgspec.structs.replace(settings, **changes), replaced_gateway)
 
     return make

@@ -35,6 +35,11 @@ def environ(body, **extra):
     } | extra
 
 
+def decode(limits, given):
+    gate = Gate(limits)
+    return gate.decode(gate.read(given), PredictBody)
+
+
 def send(client, case):
     if case.chunked:
         stream = {"input_stream": io.BytesIO(case.body)}
@@ -110,37 +115,36 @@ def test_refusing_a_megabyte_of_wrong_things_is_quick(client):
 
 
 def test_gate_reads_no_more_than_the_limit_of_an_endless_body():
-    gate = Gate(Limits(max_body_bytes=2048))
     endless = environ(b"x" * (64 << 20))
 
     with pytest.raises(BodyTooLarge, match="2048"):
-        gate.decode(endless, PredictBody)
+        decode(Limits(max_body_bytes=2048), endless)
 
     assert endless["wsgi.input"].taken < 17 << 20
 
 
 def test_gate_does_not_wait_for_a_body_of_a_server_that_never_ends_it():
     with pytest.raises(MalformedBody, match="empty"):
-        Gate(Limits()).decode(environ(b"{}", **{"wsgi.input_terminated": False}), PredictBody)
+        decode(Limits(), environ(b"{}", **{"wsgi.input_terminated": False}))
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "x", "²"])
 def test_wrong_content_length_is_a_bad_request(length):
     with pytest.raises(MalformedBody, match="Content-Length"):
-        Gate(Limits()).decode(environ(b"{}", CONTENT_LENGTH=length), PredictBody)
+        decode(Limits(), environ(b"{}", CONTENT_LENGTH=length))
 
 
 def test_content_length_of_a_thousand_digits_is_too_large():
     with pytest.raises(BodyTooLarge):
-        Gate(Limits()).decode(environ(b"{}", CONTENT_LENGTH="9" * 10_000), PredictBody)
+        decode(Limits(), environ(b"{}", CONTENT_LENGTH="9" * 10_000))
 
 
 def test_body_that_ends_early_is_malformed():
     with pytest.raises(MalformedBody, match="ends before"):
-        Gate(Limits()).decode(environ(b'{"text": "a"}', CONTENT_LENGTH="100"), PredictBody)
+        decode(Limits(), environ(b'{"text": "a"}', CONTENT_LENGTH="100"))
 
 
 def test_chunked_body_is_read_to_its_end():
-    body = Gate(Limits()).decode(environ(b'{"text": "a"}'), PredictBody)
+    body = decode(Limits(), environ(b'{"text": "a"}'))
 
     assert body == PredictBody("a")

@@ -1,5 +1,6 @@
-"""Callers in threads of their own, and a gateway that answers them when the test says so."""
+"""Callers on an event loop, and a gateway that answers them when the test says so."""
 
+import asyncio
 import threading
 import time
 from concurrent.futures import Future
@@ -52,23 +53,47 @@ class Hand:
             future.cancel()
 
 
-class Call(threading.Thread):
-    """A request in a thread of its own: its answer, or its error."""
+class Callers:
+    """Requests on one event loop, as the server has one; it runs in a thread of its own."""
 
-    def __init__(self, predictions, *texts, version=None, wait_s=None):
-        super().__init__(daemon=True)
-        self.arguments = (list(texts), version, "r1", wait_s)
-        self.predictions, self.answer, self.error = predictions, None, None
-        self.start()
+    def __init__(self):
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
 
-    def run(self):
-        try:
-            self.answer = self.predictions.predict(*self.arguments)
-        except Exception as error:  # noqa: BLE001 - the test asks for it
-            self.error = error
+    def call(self, predictions, *texts, version=None, wait_s=None):
+        """Start a request."""
+        asked = predictions.predict(list(texts), version, "r1", wait_s)
+        return Call(asyncio.run_coroutine_threadsafe(asked, self._loop))
+
+    def close(self):
+        asyncio.run_coroutine_threadsafe(self._cancel(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    async def _cancel(self):
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+
+class Call:
+    """A request on its way."""
+
+    def __init__(self, future):
+        self._future = future
+
+    def cancel(self):
+        """What the server does with a request that it does not want answered any more."""
+        self._future.cancel()
 
     def result(self):
-        self.join(10)
-        if self.error is not None:
-            raise self.error
-        return self.answer
+        """Its answer; raises its error."""
+        return self._future.result(10)
+
+
+def ask(predictions, *texts, version=None, wait_s=None):
+    """A request with an event loop of its own; its answer."""
+    return asyncio.run(predictions.predict(list(texts), version, "r1", wait_s))

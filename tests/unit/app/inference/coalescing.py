@@ -52,9 +52,19 @@ def answer(text):
 
 
 class Asked(Waiting):
-    """A request, which remembers how many of its texts were on their way already."""
+    """A request and the thread that waits for it; `joined` texts were on their way already."""
 
     joined = 0
+
+    def __init__(self, count):
+        self.done = threading.Event()
+        super().__init__(count, self.done)
+
+    def wait(self, timeout_s):
+        """Outcomes or error as soon as the request was woken; `TimeoutError` where it was not."""
+        if not self.done.wait(timeout_s):
+            raise TimeoutError
+        return self.result()
 
 
 def ask(coalescer, *texts, deadline=FAR, route=ROUTE, request_id="r"):

@@ -1,8 +1,16 @@
-"""A coalescer whose chunks land when the test says so."""
+"""A coalescer and predictions whose chunks land when the test says so."""
 
+import msgspec
 import pytest
 
 from app.inference.batching import BatchLimits, Coalescer, Hooks
+from app.inference.local import LocalGateway
+from app.inference.service import Predictions
+from app.models.catalog import Catalog
+from app.models.registry import Registry
+from app.settings import Limits, Redis, Settings
+from tests.models import activate, build_model
+from tests.unit.app.inference.callers import Callers, Hand
 from tests.unit.app.inference.coalescing import Workers
 
 
@@ -30,3 +38,47 @@ def make_coalescer(workers, results):
     yield make
     for coalescer in made:
         coalescer.close()
+
+
+@pytest.fixture(scope="module")
+def models_dir(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    build_model(root, "tiny", "v1", strength=1.0)
+    build_model(root, "tiny", "v2")
+    activate(root, tiny="v2")
+    return root
+
+
+@pytest.fixture
+def make_predictions(models_dir):
+    made = []
+
+    def make(gateway, **changes):
+        settings = Settings(default_model="tiny", redis=Redis(url="unix:///nonexistent/redis.sock"))
+        settings = msgspec.structs.replace(settings, **changes)
+        made.append(Predictions(settings, Catalog(models_dir, "tiny"), gateway))
+        return made[-1]
+
+    yield make
+    for predictions in made:
+        predictions.close()
+
+
+@pytest.fixture
+def hand():
+    return Hand()
+
+
+@pytest.fixture
+def call():
+    """Start a request on an event loop that is there for all of them."""
+    callers = Callers()
+    yield callers.call
+    callers.close()
+
+
+@pytest.fixture(scope="module")
+def local(models_dir):
+    registry = Registry(Limits(), "cpu")
+    registry.reconcile(Catalog(models_dir, "tiny").entries(fresh=True))
+    return LocalGateway(registry, max_batch_size=32)

@@ -1,5 +1,7 @@
 """The gateway that needs neither Redis nor workers, used through what the API uses."""
 
+import asyncio
+
 import pytest
 
 from app.contract import Chunk
@@ -54,7 +56,7 @@ def test_version_that_is_not_held_fails_the_future(gateway):
 def test_predictions_of_the_api_run_on_it(gateway, catalog):
     predictions = Predictions(Settings(default_model="tiny"), catalog, gateway)
 
-    result = predictions.predict(["good day"], None, "request-1")
+    result = asyncio.run(predictions.predict(["good day"], None, "request-1"))
 
     assert result.ref == "tiny-v1"
     assert max(result.outcomes[0].probabilities) > 0.5

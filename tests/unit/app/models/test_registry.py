@@ -24,8 +24,8 @@ class Disk:
         self.catalog = Catalog(root, "tiny")
         self.registry = Registry(Limits(), "cpu", now=lambda: 5.0)
 
-    def reconcile(self, first=None):
-        return self.registry.reconcile(self.catalog.entries(fresh=True), first)
+    def reconcile(self, first=(), missing=()):
+        return self.registry.reconcile(self.catalog.entries(fresh=True), first, missing)
 
     def held(self):
         return {model.ref: model for model in self.registry.held()}
@@ -69,7 +69,7 @@ def test_wanted_version_is_loaded_before_all_others(disk, loads):
     build_model(disk.root, version="v2", strength=1.0)
     build_model(disk.root, name="another")
 
-    disk.reconcile(first=Ref("tiny", "v2"))
+    disk.reconcile(first=[Ref("tiny", "v2")])
 
     assert loads == ["tiny-v2", "another-v1", "tiny-v1"]
 
@@ -79,7 +79,7 @@ def test_active_version_of_the_catalog_can_be_the_first(disk, loads):
     activate(disk.root, tiny="v2")
 
     disk.catalog.entries(fresh=True)
-    disk.reconcile(first=disk.catalog.active("tiny"))
+    disk.reconcile(first=[disk.catalog.active("tiny")])
 
     assert loads[0] == "tiny-v2"
 

@@ -1,0 +1,147 @@
+"""API process. The ASGI application: hot views on the event loop, everything else through Flask.
+
+With a thread for each waiting request, the threads' contest for the interpreter lock cost four
+times what the requests themselves do; here one thread serves them all. What is not hot goes through
+Flask, in a few threads.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, cast
+
+from a2wsgi import WSGIMiddleware
+from flask import Flask
+
+from app.api.exporter import Exchange, log_access
+from app.api.gate import CUT_OFF, JSON_TYPE, MAX_DRAINED_BYTES, check_type
+from app.api.hot import METHOD, Call, HotView
+from app.api.refusal import refusal
+from app.api.scope import HEADER, accepted_id
+from app.api.services import Services
+from app.errors import BodyTooLarge, MalformedBody
+from app.garbage import settle
+from app.logs import request_scope
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[str, str]]
+
+DISCONNECT = "http.disconnect"
+
+
+class Front:
+    """Answers `POST` to the paths of `views` by itself."""
+
+    def __init__(self, app: Flask, views: Mapping[str, HotView], services: Services) -> None:
+        self._views = views
+        self._services = services
+        self._flask: Any = WSGIMiddleware(
+            cast(Any, with_end(app.wsgi_app)), workers=services.settings.server.threads
+        )
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """The ASGI interface."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif (path := scope["path"]) in self._views and scope.get("method") == METHOD:
+            await self._answer(path, scope, receive, send)
+        else:
+            await self._flask(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        # The first look at the fleet blocks; later ones do not.
+        await asyncio.to_thread(self._services.predictions.fleet)
+        settle(collect=True)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await asyncio.to_thread(self._services.predictions.close)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _answer(self, path: str, scope: Message, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        # Of a header that comes twice, the first one counts.
+        given = dict(reversed(scope["headers"]))
+        request_id = accepted_id(_text(given.get(b"x-request-id")))
+        with request_scope(request_id):
+            try:
+                body = await self._read(given, receive)
+                call = Call(body, _text(given.get(b"prefer")), request_id, started)
+                answer, headers = await self._views[path](self._services, call)
+                status = 200
+                headers.append(("content-type", JSON_TYPE))
+            except Exception as error:  # noqa: BLE001 - Flask, too, answers whatever a view raises
+                refused = refusal(self._services, error, request_id)
+                status, headers = refused.status_code, list(refused.headers)
+                answer = refused.get_data()
+            self._observe(Exchange(METHOD, path, status, started))
+            headers.append((HEADER, request_id))
+            await _respond(send, status, headers, answer)
+
+    async def _read(self, given: Mapping[bytes, bytes], receive: Receive) -> bytes:
+        check_type(_text(given.get(b"content-type")) or "", _text(given.get(b"content-encoding")))
+        max_bytes = self._services.gate.max_body_bytes
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        # To ask whether all there is was all costs another turn of the event loop.
+        is_whole = b"%d" % len(body) == given.get(b"content-length")
+        if not is_whole or b"transfer-encoding" in given:
+            return await _gather(message, receive, max_bytes)
+        if len(body) > max_bytes:
+            raise BodyTooLarge(max_bytes)
+        return body
+
+    def _observe(self, exchange: Exchange) -> None:
+        if self._services.exporter:
+            self._services.exporter.count(exchange)
+        log_access(exchange)
+
+
+def with_end(application: "WSGIApplication") -> "WSGIApplication":
+    """Tells `application` that the stream ends with the body, also where that has no length."""
+
+    def call(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        environ["wsgi.input_terminated"] = True
+        return application(environ, start_response)
+
+    return call
+
+
+async def _respond(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    if status == 200:
+        raw.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _gather(message: Message, receive: Receive, max_bytes: int) -> bytes:
+    # Not `bytes`: a body of many small pieces would be copied with each of them.
+    body = bytearray(message.get("body", b""))
+    while message.get("more_body") and len(body) <= max_bytes:
+        message = await receive()
+        body += message.get("body", b"")
+    if len(body) > max_bytes:
+        await _drain(message, receive)
+        raise BodyTooLarge(max_bytes)
+    if message["type"] == DISCONNECT:
+        # The client may be gone, or there and wrong about its chunks: then it gets to see why.
+        raise MalformedBody(CUT_OFF)
+    return bytes(body)
+
+
+async def _drain(message: Message, receive: Receive) -> None:
+    # The sender, who reads only when all is sent, gets to see the answer.
+    drained = 0
+    while message.get("more_body") and drained < MAX_DRAINED_BYTES:
+        message = await receive()
+        drained += len(message.get("body", b""))
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")

@@ -1,0 +1,77 @@
+"""The collector of a process that answers requests."""
+
+import gc
+import weakref
+
+import pytest
+
+from app.garbage import THRESHOLD, settle
+
+
+class Node:
+    """Can be part of a cycle."""
+
+    def __init__(self):
+        self.me = self
+
+
+@pytest.fixture(autouse=True)
+def collector():
+    """Left as it was found, with nothing frozen."""
+    threshold, was_enabled = gc.get_threshold(), gc.isenabled()
+    gc.unfreeze()
+    # Only what the tests ask for is collected.
+    gc.disable()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*threshold)
+    if was_enabled:
+        gc.enable()
+
+
+def test_what_is_there_is_not_visited_any_more():
+    kept = [Node() for _ in range(10)]
+
+    settle()
+
+    assert gc.get_freeze_count() > len(kept)
+    seen = {id(one) for one in gc.get_objects()}
+    assert not any(id(node) in seen for node in kept)
+
+
+def test_what_comes_later_is_visited():
+    settle()
+
+    node = Node()
+
+    assert any(one is node for one in gc.get_objects())
+
+
+def test_collector_looks_less_often():
+    settle()
+
+    assert gc.get_threshold()[0] == THRESHOLD
+
+
+def test_cycle_is_kept_by_settling_and_found_by_collecting_later():
+    node = Node()
+    gone = weakref.ref(node)
+    del node
+
+    settle()
+    gc.collect()
+    assert gone() is not None
+
+    settle(collect=True)
+    assert gone() is None
+
+
+def test_new_cycle_is_found_after_settling():
+    settle()
+    node = Node()
+    gone = weakref.ref(node)
+    del node
+
+    gc.collect()
+
+    assert gone() is None
