@@ -21,6 +21,7 @@ JOB_QUEUES = {device: f"jobs.{device}" for device in DEVICES}
 KEY_PREFIX = "mlserve:"
 MAILBOX_PREFIX = f"{KEY_PREFIX}mailbox:"
 HOST_PREFIX = f"{KEY_PREFIX}host:"
+HOSTS_KEY = f"{KEY_PREFIX}hosts"
 
 M = TypeVar("M", bound="Message")
 
@@ -105,18 +106,25 @@ class ChunkResult(Message, frozen=True, kw_only=True):
 
 
 class HeldModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A version as one host sees it: ready, or failed with a reason."""
+    """A version as one host sees it: ready, retiring, or failed with a reason.
+
+    `code` is that of the error which `error` is the sentence of.
+    """
 
     ref: str
     digest: str
     status: str
     error: str | None = None
+    code: str | None = None
     memory_bytes: int = 0
     loaded_at: float = 0.0
 
 
 class HostState(Message, frozen=True, kw_only=True):
-    """What a host says of itself with every heartbeat; times are Redis server seconds."""
+    """What a host says of itself with every heartbeat; times are Redis server seconds.
+
+    `generation` is that of the desired state which the host has worked through.
+    """
 
     hostname: str
     pid: int
@@ -127,3 +135,4 @@ class HostState(Message, frozen=True, kw_only=True):
     beat_at: float
     memory_bytes: int
     chunks: int
+    generation: int = 0

@@ -3,14 +3,18 @@
     ServingError
     |- BadInput (4xx, the caller's mistake)
     |  |- MalformedBody, UnsupportedMediaType, BodyTooLarge, InvalidFields
-    |  `- ModelNotFound
+    |  |- ModelNotFound, RolloutNotFound
+    |  |- (401) TokenRefused, (403) AdminRefused
+    |  `- (409) SwapInProgress, ModelActive, NoPreviousVersion
     |- Unavailable (503, ours; try again later)
     |  |- NoWorker, Overloaded, BrokerUnavailable, ModelUnavailable, WorkerOutOfMemory, ShuttingDown
     |  |- NotReady
     |  `- (504) PredictionTimeout
     |- ModelError (a version that cannot be loaded)
     |  |- ManifestInvalid, ArtifactMismatch, ArtifactUnsafe, ArtifactInvalid
-    |  |- LibraryMissing, LibraryMismatch, DeviceMissing, VersionExists, UnsafePath
+    |  |- GoldenMismatch, LoadTimedOut, MemoryLimitReached
+    |  |- LibraryMissing, LibraryMismatch, DeviceMissing, VersionExists, VersionMissing, UnsafePath
+    |  `- RolloutFailed (a worker could not hold it): SwapFailed, LoadFailed
     |- TextFailed (one text of a chunk; its neighbours are answered)
     |- TaskGivenUp (it ended its worker again and again)
     |- TrainingDataInvalid
@@ -92,6 +96,45 @@ class ModelNotFound(BadInput):
 
     status, code = 404, "model_not_found"
     template = "model {0!r} does not exist; there are: {1}"
+
+
+class RolloutNotFound(BadInput):
+    """There is no swap or load with this id, or it ended too long ago."""
+
+    status, code = 404, "rollout_not_found"
+    template = "no rollout {0!r}; one that has ended is remembered for {1} s"
+
+
+class TokenRefused(BadInput):
+    """Routes that change models need the admin token."""
+
+    status, code = 401, "token_refused"
+    template = "send 'Authorization: Bearer <admin.token>'"
+
+
+class AdminRefused(BadInput):
+    """Without an admin token, routes that change models answer only callers on the same machine."""
+
+    status, code = 403, "admin_refused"
+    template = "set admin.token to change models from other machines"
+
+
+class SwapInProgress(BadInput):
+    """Another swap or load of this model is running."""
+
+    status, code, template = 409, "swap_in_progress", "{0} is being changed to {1}; try again later"
+
+
+class ModelActive(BadInput):
+    """The version is active and cannot be unloaded."""
+
+    status, code, template = 409, "model_active", "{0} is active; swap to another version first"
+
+
+class NoPreviousVersion(BadInput):
+    """There is no version to roll back to."""
+
+    status, code, template = 409, "no_previous_version", "{0} has had no other active version"
 
 
 class Unavailable(ServingError):
@@ -195,6 +238,25 @@ class ArtifactInvalid(ModelError):
     code, template = "artifact_invalid", "{0}: {1}"
 
 
+class GoldenMismatch(ModelError):
+    """The model does not answer its golden texts as it should."""
+
+    code, template = "golden_mismatch", "{0}: {1}"
+
+
+class LoadTimedOut(ModelError):
+    """Loading the model took too long."""
+
+    code, template = "load_timed_out", "{0} was not loaded within models.load_timeout_s = {1:g}"
+
+
+class MemoryLimitReached(ModelError):
+    """The model does not fit into the memory that a worker may use."""
+
+    code = "memory_limit_reached"
+    template = "{0} needs a process of {1} MB; worker.max_memory_mb is {2}"
+
+
 class LibraryMissing(ModelError):
     """A library that the model needs is not installed."""
 
@@ -218,6 +280,36 @@ class VersionExists(ModelError):
 
     status, code = 409, "version_exists"
     template = "{0} exists with another digest; versions are never overwritten"
+
+
+class VersionMissing(ModelError):
+    """The version is not in the models directory of this worker."""
+
+    code, template = "version_missing", "{0} is not in the models directory of this worker"
+
+
+class RolloutFailed(ModelError):
+    """A worker could not hold the version."""
+
+    code, template = "rollout_failed", "{0}: {1}"
+
+    @property
+    def errors(self) -> dict[str, list[str]] | None:
+        """The reason of each worker that could not, by its host name."""
+        reasons: dict[str, str] = self.args[2]
+        return {hostname: [reason] for hostname, reason in reasons.items()} or None
+
+
+class SwapFailed(RolloutFailed):
+    """A worker could not hold the version: the active version is unchanged."""
+
+    code, template = "swap_failed", "{0} did not become active: {1}"
+
+
+class LoadFailed(RolloutFailed):
+    """A worker could not hold the version: it is not kept."""
+
+    code, template = "load_failed", "{0} was not loaded: {1}"
 
 
 class UnsafePath(ModelError):

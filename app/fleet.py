@@ -4,25 +4,42 @@ A host writes its state with a time to live and writes it again with every heart
 dies vanishes by itself and a Redis that was emptied is filled again within one beat.
 """
 
+from typing import Any
+
 import msgspec
 import redis
 
-from app.contract import HOST_PREFIX, JOB_QUEUES, PREDICT_QUEUES, HeldModel, HostState
+from app.contract import (
+    HOST_PREFIX,
+    HOSTS_KEY,
+    JOB_QUEUES,
+    PREDICT_QUEUES,
+    HeldModel,
+    HostState,
+    MessageRefused,
+)
+from app.models.desired import DESIRED_KEY, Desired, decode
 
 BEAT_S = 2.0
 TTL_S = 6
 
 READY = "ready"
 FAILED = "failed"
+# Kept for the requests that were admitted with it; no new ones are.
+RETIRING = "retiring"
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):
-    """One look at the fleet; `queues` is the number of waiting messages by queue."""
+    """One look at the fleet.
+
+    `queues` is the number of waiting messages by queue, `desired` what the hosts work towards.
+    """
 
     reachable: bool
     reason: str | None = None
     hosts: list[HostState] = []
     queues: dict[str, int] = {}
+    desired: Desired | None = None
 
     def holders(self, ref: str, queue: str | None = None) -> list[HostState]:
         """Hosts that can answer for `ref` (and consume `queue`)."""
@@ -40,27 +57,48 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
 
 def publish(client: "redis.Redis", state: HostState) -> None:
     """Write a host's state for `TTL_S` seconds."""
-    client.set(HOST_PREFIX + state.hostname, msgspec.json.encode(state), ex=TTL_S)
+    with client.pipeline(transaction=False) as pipe:
+        pipe.set(HOST_PREFIX + state.hostname, msgspec.json.encode(state), ex=TTL_S)
+        pipe.sadd(HOSTS_KEY, state.hostname)
+        pipe.execute()
 
 
 def withdraw(client: "redis.Redis", hostname: str) -> None:
     """Remove a host that stops in an orderly way, so that nobody waits for it."""
-    client.delete(HOST_PREFIX + hostname)
+    with client.pipeline(transaction=False) as pipe:
+        pipe.delete(HOST_PREFIX + hostname)
+        pipe.srem(HOSTS_KEY, hostname)
+        pipe.execute()
 
 
 def read(client: "redis.Redis") -> Fleet:
     """Look at all hosts and queues; raises redis errors where Redis cannot be reached."""
-    keys = sorted(client.scan_iter(match=f"{HOST_PREFIX}*", count=500))
+    # An index of names: a scan would go through everything else that Redis holds.
+    names: Any = client.smembers(HOSTS_KEY)
+    names = sorted(names)
     queues = [*PREDICT_QUEUES.values(), *JOB_QUEUES.values()]
     with client.pipeline(transaction=False) as pipe:
-        for key in keys:
-            pipe.get(key)
+        for name in names:
+            pipe.get(HOST_PREFIX.encode() + name)
         for queue in queues:
             pipe.llen(queue)
-        answers = pipe.execute()
-    hosts = [host for raw in answers[: len(keys)] if (host := _decode(raw)) is not None]
-    lengths = dict(zip(queues, answers[len(keys) :], strict=True))
-    return Fleet(reachable=True, hosts=hosts, queues=lengths)
+        pipe.get(DESIRED_KEY)
+        *answers, desired = pipe.execute()
+    found = dict(zip(names, answers, strict=False))
+    if gone := [name for name, raw in found.items() if raw is None]:
+        # It comes back with its next heartbeat, if it lives.
+        client.srem(HOSTS_KEY, *gone)
+    hosts = [host for raw in found.values() if (host := _decode(raw)) is not None]
+    lengths = dict(zip(queues, answers[len(names) :], strict=True))
+    return Fleet(reachable=True, hosts=hosts, queues=lengths, desired=_desired(desired))
+
+
+def _desired(raw: bytes | None) -> Desired | None:
+    # Nor is a desired state of another version one to follow.
+    try:
+        return None if raw is None else decode(raw)
+    except MessageRefused:
+        return None
 
 
 def _decode(raw: bytes | None) -> HostState | None:

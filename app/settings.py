@@ -40,7 +40,7 @@ class Server(Section, frozen=True):
     host: str = "127.0.0.1"
     port: Port = 8000
     workers: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
-    threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 128
+    threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 16
 
 
 class Redis(Section, frozen=True):
@@ -57,6 +57,20 @@ class Worker(Section, frozen=True):
     device: Literal["auto", "cpu", "gpu"] = "auto"
     hard_limit_s: Seconds = 30.0
     stall_limit_s: Seconds = 15.0
+    max_memory_mb: Annotated[int, msgspec.Meta(ge=64, le=1 << 30)] | None = None
+
+
+class Models(Section, frozen=True):
+    """How versions come to the workers."""
+
+    watch: bool = False
+    load_timeout_s: Seconds = 60.0
+
+
+class Admin(Section, frozen=True):
+    """Who may change models over HTTP."""
+
+    token: Annotated[str, msgspec.Meta(min_length=16, pattern=r"^[!-~]+$")] | None = None
 
 
 class Limits(Section, frozen=True):
@@ -106,6 +120,8 @@ class Settings(Section, frozen=True):
     server: Server = Server()
     redis: Redis = Redis()
     worker: Worker = Worker()
+    models: Models = Models()
+    admin: Admin = Admin()
     limits: Limits = Limits()
     cache: Cache = Cache()
     monitoring: Monitoring = Monitoring()

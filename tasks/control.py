@@ -1,6 +1,7 @@
-"""Worker process. Commands of `celery -A tasks inspect|control`, also sent by the CLI.
+"""Worker process. Commands of `celery -A tasks inspect|control`, also sent by the API and the CLI.
 
-Handlers run in the thread that takes messages from Redis: they look or set a flag, and return.
+Handlers run in the thread that takes messages from Redis: they look or leave a request, and return.
+What came of a request stands in `inspect registry`.
 """
 
 from typing import Any
@@ -8,6 +9,9 @@ from typing import Any
 import msgspec
 from celery.worker.control import control_command, inspect_command
 
+from app.errors import UnsafePath
+from app.models import rollout
+from app.models.base import Ref
 from tasks import running
 
 
@@ -17,8 +21,64 @@ def models(state: Any) -> list[dict[str, Any]]:
     return [msgspec.to_builtins(model) for model in running.host().registry.held()]
 
 
+@inspect_command()
+def registry(state: Any) -> dict[str, Any]:
+    """What should serve, what is on its way, and what came of the last requests."""
+    return running.host().told()
+
+
 @control_command()
 def reconcile(state: Any) -> dict[str, str]:
-    """Look at the models directory now: load what is new, drop what is gone."""
-    running.host().nudge()
-    return {"ok": "looking at the models directory"}
+    """Look now at what should be held, and at the models directory."""
+    running.host().reconciler.nudge()
+    return {"ok": "looking"}
+
+
+@control_command(args=[("name", str), ("version", str)], signature="NAME VERSION")
+def swap_model(state: Any, name: str, version: str) -> dict[str, str]:
+    """Make VERSION the active one of NAME once every worker holds it."""
+    return _begin(f"{name}-{version}", activate=True)
+
+
+@control_command(args=[("ref", str)], signature="NAME-VERSION")
+def load_model(state: Any, ref: str) -> dict[str, str]:
+    """Have every worker hold a version; what is active stays."""
+    return _begin(ref, activate=False)
+
+
+@control_command(args=[("ref", str)], signature="NAME-VERSION")
+def unload_model(state: Any, ref: str) -> dict[str, str]:
+    """Have no worker hold a version; the active one cannot be unloaded."""
+    host = running.host()
+
+    def unload() -> str:
+        rollout.unload(host.redis, host.catalog, host.catalog.get(Ref.parse(ref)).ref)
+        return "unloaded"
+
+    return _request(f"unload {ref}", ref, unload)
+
+
+def _begin(ref: str, activate: bool) -> dict[str, str]:
+    host = running.host()
+
+    def begin() -> str:
+        begun = rollout.begin(
+            host.redis,
+            host.catalog,
+            host.catalog.get(Ref.parse(ref)),
+            activate=activate,
+            now=host.now(),
+            timeout_s=host.settings.models.load_timeout_s,
+        )
+        return f"rollout {begun}"
+
+    return _request(f"{'swap to' if activate else 'load'} {ref}", ref, begin)
+
+
+def _request(what: str, ref: str, change: Any) -> dict[str, str]:
+    try:
+        Ref.parse(ref)
+    except UnsafePath as error:
+        return {"error": str(error)}
+    running.host().reconciler.request(what, change)
+    return {"ok": f"{what}: asked for; `inspect registry` tells how it goes"}

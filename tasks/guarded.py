@@ -25,6 +25,8 @@ class GuardedTask(Task):
     abstract = True
     # Expected failures: answered to the caller, and not logged as errors with a traceback.
     throws = (ServingError,)
+    # Characters of a result's repr, which Celery makes for every task and event.
+    resultrepr_maxsize = 64
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task, or give it up."""

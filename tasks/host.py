@@ -5,32 +5,36 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
-import psutil
 import redis
 
 from app import fleet
 from app.broker import redis_client
 from app.clock import RedisClock
 from app.contract import Chunk, ChunkResult, HostState
-from app.errors import BrokerUnavailable, ModelNotFound, ModelUnavailable
+from app.errors import BrokerUnavailable, ModelUnavailable
 from app.inference import engine
-from app.models.base import Ref
+from app.models.attempt import Bounds, resident_bytes
 from app.models.catalog import Catalog
 from app.models.device import Device
 from app.models.loader import LoadedModel
 from app.models.registry import Registry
 from app.settings import Settings
 from tasks.loop import Loop
+from tasks.reconciler import Reconciler
 
 logger = logging.getLogger(__name__)
 
-RECONCILE_S = 2.0
+# An API process looks at the fleet every second.
+API_LAG_S = 2.0
 JOIN_S = 2.0
 
 
 class Host:
-    """A process that holds models. `start` returns when the default model is loaded or cannot be.
+    """A process that holds models.
+
+    `start` returns when the active versions are loaded, or cannot be.
 
     `queues` gives the names of the queues that the process consumes now.
     """
@@ -42,45 +46,55 @@ class Host:
         self.redis = redis_client(settings)
         self.clock = RedisClock()
         self.catalog = Catalog(settings.models_dir, settings.default_model)
-        self.registry = Registry(settings.limits, device, self.now)
-        self._default_tried = threading.Event()
-        self._passes_begun = self._passes_ended = 0
-        self._reconciled = threading.Condition()
-        self._reconciling = Loop("reconcile", self._reconcile, RECONCILE_S)
+        limit_mb = settings.worker.max_memory_mb
+        self.registry = Registry(
+            settings.limits,
+            device,
+            self.now,
+            Bounds(None if limit_mb is None else limit_mb << 20, settings.models.load_timeout_s),
+            # Requests that were admitted before the version was given up may still come.
+            retire_after_s=settings.request_timeout_ms / 1000 + API_LAG_S,
+        )
+        self.reconciler = Reconciler(
+            self.catalog,
+            self.registry,
+            self.redis,
+            watch=settings.models.watch,
+            beat=self._tell,
+            now=self.now,
+        )
         self._beating = Loop("heartbeat", self.beat, fleet.BEAT_S, at_end=self._withdraw)
         self._started_at = 0.0
+        self._is_announced = False
         self._chunks = 0
         self._count_lock = threading.Lock()
 
     def start(self) -> None:
-        """Load the default model, then go on with the others in the background."""
+        """Load the active versions, then go on with the others in the background."""
         try:
             self.clock.sync(self.redis)
         except redis.RedisError:
             logger.warning("Redis cannot be reached yet")
         self._started_at = self.now()
-        self._reconciling.start()
-        self._default_tried.wait()
+        self.reconciler.start()
 
     def announce(self) -> None:
         """Tell the fleet that this host is there, now and with every beat."""
+        self._is_announced = True
         try:
             self.beat()
         except redis.RedisError as error:
             logger.warning("first heartbeat failed", extra={"cause": type(error).__name__})
         self._beating.start()
 
-    def nudge(self) -> None:
-        """Look at the models directory now; returns at once."""
-        self._reconciling.nudge()
-
     def leave(self) -> None:
         """Stop announcing this host, so that no more work is sent its way; returns at once."""
+        self._is_announced = False
         self._beating.stop()
 
     def stop(self) -> None:
         """End the threads."""
-        self._reconciling.stop()
+        self.reconciler.stop()
         self._beating.stop()
         self._beating.join(JOIN_S)
 
@@ -106,14 +120,7 @@ class Host:
         try:
             return self.registry.get(chunk.ref)
         except ModelUnavailable:
-            with self._reconciled:
-                # A pass that runs now may have looked at the disk too early; the next one will not.
-                next_pass = self._passes_begun + 1
-                self.nudge()
-                self._reconciled.wait_for(
-                    lambda: self._passes_ended >= next_pass or self.registry.holds(chunk.ref),
-                    max(0.0, chunk.deadline - self.now()),
-                )
+            self.reconciler.wait_for(chunk.ref, max(0.0, chunk.deadline - self.now()))
             return self.registry.get(chunk.ref)
 
     def waiting(self) -> int:
@@ -134,38 +141,30 @@ class Host:
             models=self.registry.held(),
             started_at=self._started_at,
             beat_at=self.now(),
-            memory_bytes=psutil.Process().memory_info().rss,
+            memory_bytes=resident_bytes(),
             chunks=self._chunks,
+            generation=self.reconciler.generation,
         )
+
+    def told(self) -> dict[str, Any]:
+        """What this host works towards, and how far it is; JSON types."""
+        desired = self.catalog.desired()
+        return {
+            "generation": {"desired": desired.generation, "reached": self.reconciler.generation},
+            "desired": desired.to_message(),
+            "requests": list(self.reconciler.outcomes),
+            "memory_bytes": resident_bytes(),
+            "max_memory_mb": self.settings.worker.max_memory_mb,
+        }
 
     def beat(self) -> None:
         """Read Redis time and publish `state`; raises redis errors."""
         self.clock.sync(self.redis)
         fleet.publish(self.redis, self.state())
 
+    def _tell(self) -> None:
+        if self._is_announced:
+            self.beat()
+
     def _withdraw(self) -> None:
         fleet.withdraw(self.redis, self.hostname)
-
-    def _reconcile(self) -> None:
-        with self._reconciled:
-            self._passes_begun += 1
-        try:
-            entries = self.catalog.entries(fresh=True)
-            default = self._default()
-            if default is not None and not self._default_tried.is_set():
-                self.registry.reconcile({default: entries[default]})
-        finally:
-            self._default_tried.set()
-        if self.registry.reconcile(entries, first=default):
-            self._beating.nudge()
-        with self._reconciled:
-            self._passes_ended = self._passes_begun
-            self._reconciled.notify_all()
-
-    def _default(self) -> Ref | None:
-        try:
-            return self.catalog.resolve()
-        except ModelNotFound as error:
-            if not self._default_tried.is_set():
-                logger.warning("no default model", extra={"cause": str(error)})
-            return None

@@ -14,13 +14,14 @@ RETRY_S = 0.5
 class Loop:
     """Calls `step` at once, then every `every_s` seconds and after a `nudge`, until `stop`.
 
+    A step may return in how many seconds it wants to be called next.
     A step that raises is logged, once for each kind of error in a row, and tried again soon.
     """
 
     def __init__(
         self,
         name: str,
-        step: Callable[[], None],
+        step: Callable[[], float | None],
         every_s: float,
         at_end: Callable[[], None] | None = None,
     ) -> None:
@@ -50,16 +51,18 @@ class Loop:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._attempt(self._step)
-            self._wake.wait(self._every_s if self._failing is None else self._retry_s)
+            wanted_s = self._attempt(self._step)
+            every_s = self._every_s if wanted_s is None else wanted_s
+            self._wake.wait(every_s if self._failing is None else self._retry_s)
             self._wake.clear()
         if self._at_end is not None:
             self._attempt(self._at_end)
 
-    def _attempt(self, step: Callable[[], None]) -> None:
+    def _attempt(self, step: Callable[[], float | None]) -> float | None:
         try:
-            step()
+            wanted_s = step()
             self._failing = None
+            return wanted_s
         except Exception as error:
             # Whatever it is: a thread that ends would end silently.
             if self._failing is not type(error):
@@ -70,3 +73,4 @@ class Loop:
                     "background step failed, trying again", exc_info=trace, extra=details
                 )
             self._failing = type(error)
+            return None

@@ -15,6 +15,7 @@ import yaml
 
 from app.errors import ManifestInvalid, ModelError, ModelNotFound, UnsafePath
 from app.models.base import NAME_PATTERN, VERSION_PATTERN, Manifest, Ref, check_name
+from app.models.desired import Desired, read_copy
 
 MANIFEST_FILE = "model.yaml"
 ACTIVE_FILE = "active.json"
@@ -44,6 +45,7 @@ class Catalog:
         self._lock = threading.Lock()
         self._entries: dict[Ref, Entry] = {}
         self._active: dict[str, str] = {}
+        self._desired: Desired | None = None
         self._stamps: dict[Ref, tuple[tuple[int, int], Entry]] = {}
         self._scanned_at = float("-inf")
 
@@ -61,10 +63,36 @@ class Catalog:
             raise ModelNotFound(str(ref), self._known())
         return entries[ref]
 
+    def desired(self) -> Desired:
+        """What should be held and serve, as far as this process knows; made from the disk at first.
+
+        The first state of all activates what `active.json` says, and asks for what is on disk.
+        """
+        entries = self.entries()
+        if self._desired is not None:
+            return self._desired
+        found = {ref.name: self.active(ref.name) for ref in entries}
+        active = {name: ref.version for name, ref in found.items() if ref is not None}
+        return Desired(generation=1, active=active, loaded=[str(ref) for ref in entries])
+
+    @property
+    def generation(self) -> int:
+        """That of the desired state which `active` follows; 0 before there is one."""
+        return self._desired.generation if self._desired else 0
+
+    def follow(self, desired: Desired | None) -> bool:
+        """Learn of a newer desired state; whether it was one."""
+        known = self._desired
+        if desired is None or (known is not None and known.generation >= desired.generation):
+            return False
+        self._desired = desired
+        return True
+
     def active(self, name: str) -> Ref | None:
         """The version that the bare name stands for; a lone version needs no entry."""
         versions = [ref for ref in self.entries() if ref.name == name]
-        chosen = Ref(name, self._active.get(name, ""))
+        desired = self._desired.active if self._desired else {}
+        chosen = Ref(name, desired.get(name) or self._active.get(name, ""))
         if chosen in versions:
             return chosen
         return versions[0] if len(versions) == 1 else None
@@ -101,6 +129,7 @@ class Catalog:
         self._entries = {ref: self._entry(ref) for ref in found}
         self._stamps = {ref: kept for ref, kept in self._stamps.items() if ref in self._entries}
         self._active = read_active(self.root)
+        self.follow(read_copy(self.root))
         self._scanned_at = time.monotonic()
 
     def _entry(self, ref: Ref) -> Entry:

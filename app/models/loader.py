@@ -1,4 +1,4 @@
-"""Worker process. From a version directory to a model that has answered its first text.
+"""Worker process. From a version directory to a model that has answered its golden texts.
 
 Every artifact is read once into memory, compared with what the manifest pins, and parsed from those
 same bytes, so nothing can change between the check and the use.
@@ -8,13 +8,13 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import numpy as np
-import psutil
 
 from app.errors import (
     ArtifactInvalid,
@@ -22,6 +22,8 @@ from app.errors import (
     ArtifactUnsafe,
     ManifestInvalid,
 )
+from app.models import golden
+from app.models.attempt import resident_bytes
 from app.models.base import Artifact, Manifest, Predictor
 from app.models.catalog import Entry
 from app.models.formats import format_module
@@ -75,16 +77,16 @@ def load(
     with only_model_errors(str(entry.ref)):
         # Imported before memory is measured: libraries are shared by all models that use them.
         format_module(entry.manifest)
-        before = _resident_bytes()
+        before = resident_bytes()
         pipeline, predictor = _build(entry, entry.manifest, limits, device)
-        _warm_up(entry.manifest, pipeline, predictor)
+        _try_out(entry, entry.manifest, pipeline, predictor)
         return LoadedModel(
             manifest=entry.manifest,
             digest=entry.manifest.digest,
             pipeline=pipeline,
             predictor=predictor,
             device=getattr(predictor, "device", "cpu"),
-            memory_bytes=max(0, _resident_bytes() - before),
+            memory_bytes=max(0, resident_bytes() - before),
             loaded_at=now(),
         )
 
@@ -118,40 +120,49 @@ def read_artifacts(entry: Entry, limits: Limits) -> dict[str, bytes]:
     most, total = limits.max_artifact_bytes, sum(row.size_bytes for row in manifest.artifacts)
     if total > most:
         raise ArtifactUnsafe(str(entry.ref), f"{total} bytes of artifacts, allowed are {most}")
+    with _directory(entry) as folder:
+        return {
+            artifact.file: _read_pinned(folder, artifact, str(entry.ref))
+            for artifact in manifest.artifacts
+        }
+
+
+@contextmanager
+def _directory(entry: Entry) -> Iterator[int]:
     try:
         folder = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError as error:
         raise ArtifactInvalid(str(entry.ref), f"no directory: {error.strerror}") from error
     try:
-        return {
-            artifact.file: _read(folder, artifact, str(entry.ref))
-            for artifact in manifest.artifacts
-        }
+        yield folder
     finally:
         os.close(folder)
 
 
-def _read(folder: int, artifact: Artifact, ref: str) -> bytes:
+def _read_pinned(folder: int, artifact: Artifact, ref: str) -> bytes:
     try:
-        # A pipe opened without O_NONBLOCK would wait for its writer.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-        with open(os.open(artifact.file, flags, dir_fd=folder), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ArtifactUnsafe(ref, f"{artifact.file} is not a regular file")
-            content = b""
-            if status.st_size == artifact.size_bytes:
-                content = file.read(artifact.size_bytes + 1)
+        content, size_bytes = _read(folder, artifact.file, artifact.size_bytes, ref)
     except OSError as error:
         raise ArtifactInvalid(ref, f"{artifact.file}: {error.strerror}") from error
-    if len(content) != artifact.size_bytes:
-        raise ArtifactMismatch(
-            ref, artifact.file, f"{status.st_size} bytes", f"{artifact.size_bytes} bytes"
-        )
+    if size_bytes != artifact.size_bytes or len(content) != artifact.size_bytes:
+        pinned = f"{artifact.size_bytes} bytes"
+        raise ArtifactMismatch(ref, artifact.file, f"{size_bytes} bytes", pinned)
     digest = hashlib.sha256(content).hexdigest()
     if digest != artifact.sha256:
         raise ArtifactMismatch(ref, artifact.file, f"sha256 {digest}", artifact.sha256)
     return content
+
+
+def _read(folder: int, file: str, max_bytes: int, ref: str) -> tuple[bytes, int]:
+    """The content of a regular file, empty where it is larger than `max_bytes`, and its size."""
+    # A pipe opened without O_NONBLOCK would wait for its writer.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    with open(os.open(file, flags, dir_fd=folder), "rb") as opened:
+        status = os.fstat(opened.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ArtifactUnsafe(ref, f"{file} is not a regular file")
+        content = opened.read(max_bytes + 1) if status.st_size <= max_bytes else b""
+    return content, status.st_size
 
 
 def _parse(file: str, content: bytes, manifest: Manifest, limits: Limits) -> Any:
@@ -173,19 +184,37 @@ def _check_pickle_allowed(manifest: Manifest, limits: Limits) -> None:
         )
 
 
-def _warm_up(manifest: Manifest, pipeline: Pipeline, predictor: Predictor) -> None:
-    cleaned = [pipeline.clean(text) for text in WARM_UP_TEXTS]
-    found = np.asarray(predictor.predict_proba(pipeline.extract(cleaned)))
-    expected = (len(WARM_UP_TEXTS), len(manifest.labels))
+def _try_out(entry: Entry, manifest: Manifest, pipeline: Pipeline, predictor: Predictor) -> None:
+    def predict(texts: list[str]) -> Any:
+        cleaned = [pipeline.clean(text) for text in texts]
+        return np.asarray(predictor.predict_proba(pipeline.extract(cleaned)))
+
+    ref = str(manifest.ref)
+    _warm_up(ref, len(manifest.labels), predict)
+    rows = golden.decode(_read_golden(entry), ref, manifest.labels)
+    golden.check(rows, ref, manifest.labels, predict)
+
+
+def _warm_up(ref: str, labels: int, predict: Callable[[list[str]], Any]) -> None:
+    found = predict(list(WARM_UP_TEXTS))
+    expected = (len(WARM_UP_TEXTS), labels)
     if found.shape != expected:
-        raise ArtifactInvalid(
-            str(manifest.ref), f"warm-up gave the shape {found.shape}, not {expected}"
-        )
+        raise ArtifactInvalid(ref, f"warm-up gave the shape {found.shape}, not {expected}")
     if not np.isfinite(found).all():
-        raise ArtifactInvalid(str(manifest.ref), "warm-up gave NaN or infinite probabilities")
+        raise ArtifactInvalid(ref, "warm-up gave NaN or infinite probabilities")
     if (found < 0).any() or (abs(found.sum(axis=1) - 1) > SUM_TOLERANCE).any():
-        raise ArtifactInvalid(str(manifest.ref), "warm-up gave probabilities that do not sum to 1")
+        raise ArtifactInvalid(ref, "warm-up gave probabilities that do not sum to 1")
 
 
-def _resident_bytes() -> int:
-    return int(psutil.Process().memory_info().rss)
+def _read_golden(entry: Entry) -> bytes:
+    ref, file = str(entry.ref), golden.GOLDEN_FILE
+    try:
+        with _directory(entry) as folder:
+            content, size_bytes = _read(folder, file, golden.MAX_GOLDEN_BYTES, ref)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise ArtifactInvalid(ref, f"{file}: {error.strerror}") from error
+    if size_bytes > golden.MAX_GOLDEN_BYTES:
+        raise ArtifactUnsafe(ref, f"{file} is larger than {golden.MAX_GOLDEN_BYTES} bytes")
+    return content

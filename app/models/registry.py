@@ -1,19 +1,24 @@
 """Worker process. The versions that this process holds in memory.
 
-`reconcile` makes it equal to what is on disk. Readers take one look at one reference, never a lock;
-a version that is replaced lives on until its last user has let go of it.
+`reconcile` makes it equal to what is wanted. Readers take one look at one reference, never a lock.
+A version that is no longer wanted is kept for requests that are on their way, and one that is
+replaced lives on until its last user has let go of it.
 """
 
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, TypeVar
 
+import msgspec
+
 from app.contract import HeldModel
-from app.errors import ModelError, ModelUnavailable
-from app.fleet import FAILED, READY
+from app.errors import ModelError, ModelUnavailable, VersionMissing
+from app.fleet import FAILED, READY, RETIRING
+from app.models.attempt import UNBOUNDED, Bounds, attempt
 from app.models.base import Manifest, Ref
 from app.models.catalog import Entry
 from app.models.loader import LoadedModel, load
@@ -30,6 +35,7 @@ class Changes(NamedTuple):
     loaded: list[str]
     dropped: list[str]
     failed: list[str]
+    retired: list[str]
 
     def __bool__(self) -> bool:
         return any(self)
@@ -51,15 +57,28 @@ class Seen(NamedTuple):
 
 
 class Registry:
-    """Versions by ref; safe for one writer at a time and any number of readers."""
+    """Versions by ref; safe for one writer at a time and any number of readers.
 
-    def __init__(self, limits: Limits, device: str, now: Callable[[], float] = time.time) -> None:
+    What is no longer wanted is dropped by the first `reconcile` after `retire_after_s` seconds.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        device: str,
+        now: Callable[[], float] = time.time,
+        bounds: Bounds = UNBOUNDED,
+        retire_after_s: float = 0.0,
+    ) -> None:
         self._limits = limits
         self._device = device
         self._now = now
+        self._bounds = bounds
+        self._retire_after_s = retire_after_s
         self._writing = threading.Lock()
         self._models: dict[str, LoadedModel] = {}
         self._faults: dict[str, Fault] = {}
+        self._retired_at: dict[str, float] = {}
 
     def get(self, ref: str) -> LoadedModel:
         """The model of an exact ref; `ModelUnavailable` says why this process has none."""
@@ -75,42 +94,63 @@ class Registry:
         return ref in self._models
 
     def held(self) -> list[HeldModel]:
-        """Every version that is ready or failed, sorted by ref.
+        """Every version that is ready, retiring or failed, sorted by ref.
 
         One that is ready and has an error was changed on disk, and the change cannot be loaded.
         """
-        models, faults = self._models, self._faults
+        models, faults, retired = self._models, self._faults, self._retired_at
         ready = [
             HeldModel(
                 ref=ref,
                 digest=model.digest,
-                status=READY,
-                error=str(faults[ref].error) if ref in faults else None,
+                status=RETIRING if ref in retired else READY,
                 memory_bytes=model.memory_bytes,
                 loaded_at=model.loaded_at,
             )
             for ref, model in models.items()
         ]
         failed = [
-            HeldModel(ref=ref, digest=fault.digest, status=FAILED, error=str(fault.error))
+            HeldModel(ref=ref, digest=fault.digest, status=FAILED)
             for ref, fault in faults.items()
             if ref not in models
         ]
-        return sorted(ready + failed, key=lambda model: model.ref)
+        told = (_told(model, faults.get(model.ref)) for model in ready + failed)
+        return sorted(told, key=lambda model: model.ref)
 
-    def reconcile(self, entries: Mapping[Ref, Entry], first: Ref | None = None) -> Changes:
-        """Load what is new (`first` before all others), drop what is gone, keep the errors."""
-        changes = Changes([], [], [])
+    def retry(self, refs: Iterable[Ref]) -> None:
+        """Have the next `reconcile` try these again, although nothing changed on disk."""
         with self._writing:
-            self._drop_all_but({str(ref) for ref in entries}, changes)
-            for ref in sorted(entries, key=lambda ref: (ref != first, ref)):
+            self._faults = _without(self._faults, map(str, refs))
+
+    def reconcile(
+        self,
+        entries: Mapping[Ref, Entry],
+        first: Sequence[Ref] = (),
+        missing: Collection[Ref] = (),
+    ) -> Changes:
+        """Load what is new (`first` before all others), drop what is not wanted, keep the errors.
+
+        `missing` versions are wanted too, and are not on disk: what is held of them stays.
+        """
+        changes = Changes([], [], [], [])
+        places = {ref: place for place, ref in enumerate(first)}
+        with self._writing:
+            self._retire_all_but({str(ref) for ref in (*entries, *missing)}, changes)
+            for ref in missing:
+                self._note(Fault(VersionMissing(str(ref)), "", Seen(None, ())), str(ref), changes)
+            for ref in sorted(entries, key=lambda ref: (places.get(ref, len(places)), ref)):
                 self._reconcile_one(entries[ref], changes)
         return changes
 
-    def _drop_all_but(self, wanted: set[str], changes: Changes) -> None:
-        gone = [ref for ref in self._models if ref not in wanted]
+    def _retire_all_but(self, wanted: set[str], changes: Changes) -> None:
+        self._faults = _without(self._faults, self._faults.keys() - wanted)
+        moment, known = time.monotonic(), self._retired_at
+        retired = {ref: known.get(ref, moment) for ref in self._models if ref not in wanted}
+        gone = [ref for ref, at in retired.items() if moment - at >= self._retire_after_s]
         self._models = _without(self._models, gone)
-        self._faults = _without(self._faults, [ref for ref in self._faults if ref not in wanted])
+        self._retired_at = _without(retired, gone)
+        for ref in self._retired_at.keys() - known.keys():
+            changes.retired.append(ref)
         for ref in gone:
             changes.dropped.append(ref)
             logger.info("model dropped", extra={"action": "model_dropped", "ref": ref})
@@ -127,19 +167,30 @@ class Registry:
             return
         started = time.perf_counter()
         try:
-            loaded = load(entry, self._limits, self._device, self._now)
+            trial = partial(load, entry, self._limits, self._device, self._now)
+            loaded = attempt(entry, self._bounds, trial)
         except ModelError as error:
-            self._faults = {**self._faults, ref: Fault(error, digest, seen)}
-            changes.failed.append(ref)
-            logger.warning(
-                "model cannot be loaded",
-                extra={"action": "model_failed", "ref": ref, "code": error.code, "cause": error},
-            )
+            self._note(Fault(error, digest, seen), ref, changes)
             return
         self._models = {**self._models, ref: loaded}
         self._faults = _without(self._faults, [ref])
         changes.loaded.append(ref)
         _log_loaded(loaded, time.perf_counter() - started)
+
+    def _note(self, fault: Fault, ref: str, changes: Changes) -> None:
+        known, error = self._faults.get(ref), fault.error
+        self._faults = {**self._faults, ref: fault}
+        if known is not None and (known.seen, str(known.error)) == (fault.seen, str(error)):
+            return
+        changes.failed.append(ref)
+        details = {"action": "model_failed", "ref": ref, "code": error.code, "cause": str(error)}
+        logger.warning("model cannot be loaded", extra=details)
+
+
+def _told(model: HeldModel, fault: Fault | None) -> HeldModel:
+    if fault is None:
+        return model
+    return msgspec.structs.replace(model, error=str(fault.error), code=fault.error.code)
 
 
 def _log_loaded(model: LoadedModel, duration_s: float) -> None:

@@ -1,0 +1,104 @@
+"""API process. Swaps and loads as a caller sees them: asked for, waited for, or refused.
+
+What happens is in `app.models.rollout`; workers carry it on whether anybody waits or not.
+"""
+
+import time
+
+from app import fleet
+from app.broker import redis_client
+from app.errors import LoadFailed, NoWorker, SwapFailed
+from app.fleet import Fleet
+from app.inference.gateway import Gateway, broker_errors
+from app.models import rollout
+from app.models.base import Ref
+from app.models.catalog import Catalog
+from app.models.rollout import Progress
+from app.settings import Settings
+
+LOOK_EVERY_S = 0.05
+
+
+class Rollouts:
+    """All methods raise `BrokerUnavailable` where Redis cannot be reached."""
+
+    def __init__(self, settings: Settings, catalog: Catalog, gateway: Gateway) -> None:
+        self._catalog = catalog
+        self._gateway = gateway
+        self._timeout_s = settings.models.load_timeout_s
+        self._redis = redis_client(settings)
+
+    def swap(self, ref: Ref) -> str:
+        """Make `ref` the active version once all workers hold it; the id of the rollout.
+
+        Raises `ModelNotFound`, the error of its manifest, `SwapInProgress` or `NoWorker`.
+        """
+        return self._begin(ref, activate=True)
+
+    def load(self, ref: Ref) -> str:
+        """Have all workers hold `ref`; raises as `swap`."""
+        return self._begin(ref, activate=False)
+
+    def roll_back(self, name: str) -> str:
+        """Swap to the version that was active before; `NoPreviousVersion`."""
+        self._look()
+        return self.swap(rollout.previous(self._catalog, name))
+
+    def unload(self, ref: Ref) -> None:
+        """Have no worker hold `ref`; `ModelNotFound`, `ModelActive` or `SwapInProgress`."""
+        self._look()
+        self._catalog.get(ref)
+        with broker_errors():
+            rollout.unload(self._redis, self._catalog, ref)
+        self._gateway.nudge()
+
+    def progress(self, rollout_id: str) -> Progress:
+        """How far it is; `RolloutNotFound`."""
+        seen = self._look()
+        with broker_errors():
+            return rollout.look(self._redis, self._catalog, seen, rollout_id)
+
+    def wait(self, rollout_id: str, timeout_s: float | None = None) -> Progress:
+        """Until it has ended, or for `timeout_s`; `SwapFailed` or `LoadFailed` where it failed."""
+        until = float("inf") if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            with broker_errors():
+                rollout.advance(self._redis, self._catalog, self._look(), self._gateway.now())
+            seen = self.progress(rollout_id)
+            if seen.state == "failed":
+                self._gateway.nudge()
+                raise failure(seen)
+            if seen.state == "done" or time.monotonic() >= until:
+                self._gateway.nudge()
+                return seen
+            time.sleep(LOOK_EVERY_S)
+
+    def _begin(self, ref: Ref, activate: bool) -> str:
+        if not self._look().hosts:
+            raise NoWorker(str(ref))
+        # Just installed, perhaps: the last look at the disk may be a second old.
+        self._catalog.entries(fresh=True)
+        with broker_errors():
+            rollout_id = rollout.begin(
+                self._redis,
+                self._catalog,
+                self._catalog.get(ref),
+                activate=activate,
+                now=self._gateway.now(),
+                timeout_s=self._timeout_s,
+            )
+        self._gateway.nudge()
+        return rollout_id
+
+    def _look(self) -> Fleet:
+        with broker_errors():
+            seen = fleet.read(self._redis)
+        self._catalog.follow(seen.desired)
+        return seen
+
+
+def failure(progress: Progress) -> SwapFailed | LoadFailed:
+    """The error of a rollout that failed, with each worker's reason."""
+    reasons = {row.hostname: row.error for row in progress.workers if row.error}
+    kind = SwapFailed if progress.activate else LoadFailed
+    return kind(progress.ref, progress.reason, reasons)

@@ -1,0 +1,133 @@
+"""Shared. Which versions serve and which are held: the state that every host works towards.
+
+One document in Redis, whose generation grows with every change, and a copy on disk beside the
+models. Whoever finds Redis empty or behind its own copy puts the copy there: a lost broadcast, a
+host that comes late and a Redis that was emptied are the same case. A broadcast only makes hosts
+look sooner.
+"""
+
+import os
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import redis
+
+from app.contract import KEY_PREFIX, Message, MessageRefused
+from app.models.base import Ref
+
+DESIRED_KEY = f"{KEY_PREFIX}desired"
+DESIRED_FILE = "desired.json"
+
+
+class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A version on its way to every host; with `activate` it then becomes the active one.
+
+    Hosts that have reached `generation` have tried to load it. Times are Redis server seconds;
+    `device` is that of the manifest.
+    """
+
+    id: str
+    ref: str
+    digest: str
+    device: str
+    activate: bool
+    generation: int
+    started_at: float
+    deadline: float
+
+
+class Desired(Message, frozen=True, kw_only=True):
+    """What should be, by model name; `loaded` and `unloaded` are refs that somebody asked for."""
+
+    generation: int = 0
+    active: dict[str, str] = msgspec.field(default_factory=dict)
+    previous: dict[str, str] = msgspec.field(default_factory=dict)
+    loaded: list[str] = msgspec.field(default_factory=list)
+    unloaded: list[str] = msgspec.field(default_factory=list)
+    rollouts: dict[str, Rollout] = msgspec.field(default_factory=dict)
+
+    def wanted(self, on_disk: Collection[Ref], watch: bool) -> set[Ref]:
+        """What a host should hold; with `watch` everything on disk that nobody unloaded.
+
+        What is active or on its way is wanted even where it is not on disk.
+        """
+        active = {Ref(name, version) for name, version in self.active.items()}
+        coming = {Ref.parse(rollout.ref) for rollout in self.rollouts.values()}
+        previous = {Ref(name, version) for name, version in self.previous.items()}
+        asked = {Ref.parse(ref) for ref in self.loaded}
+        unloaded = {Ref.parse(ref) for ref in self.unloaded}
+        found = set(on_disk) - unloaded if watch else set()
+        return active | coming | ((previous | asked) & set(on_disk)) | found
+
+
+Edit = Callable[[Desired], Desired]
+Also = Callable[[Any], None]
+
+
+def read(client: "redis.Redis") -> Desired | None:
+    """The document in Redis; None where there is none.
+
+    Raises redis errors, and `MessageRefused` for one of another version of mlserve.
+    """
+    raw: Any = client.get(DESIRED_KEY)
+    return None if raw is None else decode(raw)
+
+
+def restore(client: "redis.Redis", copy: Desired) -> Desired:
+    """Put `copy` into Redis where that is empty or behind; what is there now."""
+    return change(client, copy, lambda desired: desired)
+
+
+def change(
+    client: "redis.Redis", copy: Desired, edit: Edit, also: Also = lambda pipe: None
+) -> Desired:
+    """Apply `edit` to the newest of Redis and `copy`, in one step with what `also` queues.
+
+    `edit` may be called again where somebody else was quicker; what it raises is raised. An edit
+    that changes something makes a new generation.
+    """
+    after = copy
+
+    def attempt(pipe: Any) -> None:
+        nonlocal after
+        raw = pipe.get(DESIRED_KEY)
+        stored = None if raw is None else decode(raw)
+        before = copy if stored is None or stored.generation < copy.generation else stored
+        after = edit(before)
+        if after != before:
+            after = msgspec.structs.replace(after, generation=before.generation + 1)
+        pipe.multi()
+        if after != stored:
+            pipe.set(DESIRED_KEY, msgspec.json.encode(after))
+            also(pipe)
+
+    client.transaction(attempt, DESIRED_KEY)
+    return after
+
+
+def read_copy(models_dir: Path) -> Desired | None:
+    """The copy on disk; None where there is none that can be read."""
+    try:
+        return decode((models_dir / DESIRED_FILE).read_bytes())
+    except (OSError, MessageRefused):
+        return None
+
+
+def write_copy(models_dir: Path, desired: Desired) -> None:
+    """Keep a copy on disk unless a newer one is there; raises `OSError`."""
+    known = read_copy(models_dir)
+    if known is not None and known.generation >= desired.generation:
+        return
+    staged = models_dir / f".{DESIRED_FILE}-{os.getpid()}"
+    staged.write_bytes(msgspec.json.format(msgspec.json.encode(desired)) + b"\n")
+    os.replace(staged, models_dir / DESIRED_FILE)
+
+
+def decode(raw: bytes) -> Desired:
+    """A stored document; `MessageRefused` where it is none."""
+    try:
+        return Desired.from_message(msgspec.json.decode(raw))
+    except msgspec.DecodeError as error:
+        raise MessageRefused(str(error)) from error

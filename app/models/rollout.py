@@ -1,0 +1,216 @@
+"""Shared. Brings a version to every host, and only then makes it the active one.
+
+Nobody leads: the rollout stands in the desired state, every host works on it, and whoever looks
+(`advance`) and finds that all live hosts are ready commits it, or ends it where one has failed. So
+it goes on whatever process is lost meanwhile.
+"""
+
+import uuid
+from typing import Any, Literal
+
+import msgspec
+import redis
+
+from app.contract import KEY_PREFIX, HostState, Message
+from app.errors import ModelActive, NoPreviousVersion, NoWorker, RolloutNotFound, SwapInProgress
+from app.fleet import FAILED, READY, Fleet
+from app.models import desired as document
+from app.models.base import Ref
+from app.models.catalog import Catalog, Entry
+from app.models.desired import Desired, Rollout
+
+OUTCOME_PREFIX = f"{KEY_PREFIX}rollout:"
+OUTCOME_TTL_S = 3600
+WAITING = "waiting"
+
+State = Literal["preparing", "done", "failed"]
+
+
+class WorkerRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A host's part; `status` is ready, waiting or failed."""
+
+    hostname: str
+    status: str
+    error: str | None = None
+
+
+class Progress(Message, frozen=True, kw_only=True):
+    """How far a rollout is, or how it ended; times are Redis server seconds."""
+
+    id: str
+    ref: str
+    activate: bool
+    state: State
+    workers: list[WorkerRow]
+    started_at: float
+    ended_at: float | None = None
+    reason: str | None = None
+
+
+def begin(
+    client: "redis.Redis",
+    catalog: Catalog,
+    entry: Entry,
+    *,
+    activate: bool,
+    now: float,
+    timeout_s: float,
+) -> str:
+    """Start to bring `entry` to every host; the id to look at it with.
+
+    The same rollout begun twice is one. Raises `SwapInProgress` while another one of the name runs,
+    the entry's own error where its manifest is not valid, and redis errors.
+    """
+    if entry.manifest is None:
+        raise entry.error or NoWorker(str(entry.ref))
+    manifest, name = entry.manifest, entry.ref.name
+    rollout = Rollout(
+        id=uuid.uuid4().hex,
+        ref=str(entry.ref),
+        digest=manifest.digest,
+        device=manifest.device,
+        activate=activate,
+        generation=0,
+        started_at=now,
+        deadline=now + timeout_s,
+    )
+
+    def edit(desired: Desired) -> Desired:
+        running = desired.rollouts.get(name)
+        if running is None:
+            placed = msgspec.structs.replace(rollout, generation=desired.generation + 1)
+            return _with(desired, rollouts=desired.rollouts | {name: placed})
+        if (running.ref, running.activate) != (rollout.ref, activate):
+            raise SwapInProgress(name, running.ref)
+        return desired
+
+    after = document.change(client, catalog.desired(), edit)
+    catalog.follow(after)
+    return after.rollouts[name].id
+
+
+def previous(catalog: Catalog, name: str) -> Ref:
+    """The version that was active before; `NoPreviousVersion`."""
+    version = catalog.desired().previous.get(name)
+    if version is None:
+        raise NoPreviousVersion(name)
+    return Ref(name, version)
+
+
+def unload(client: "redis.Redis", catalog: Catalog, ref: Ref) -> None:
+    """Let no host hold `ref`; `ModelActive` or `SwapInProgress` where it is needed."""
+
+    def edit(desired: Desired) -> Desired:
+        if ref.name in desired.rollouts:
+            raise SwapInProgress(ref.name, desired.rollouts[ref.name].ref)
+        if catalog.active(ref.name) == ref or desired.active.get(ref.name) == ref.version:
+            raise ModelActive(str(ref))
+        kept = {n: v for n, v in desired.previous.items() if (n, v) != ref}
+        loaded = [other for other in desired.loaded if other != str(ref)]
+        unloaded = sorted({*desired.unloaded, str(ref)})
+        return _with(desired, previous=kept, loaded=loaded, unloaded=unloaded)
+
+    catalog.follow(document.change(client, catalog.desired(), edit))
+
+
+def advance(client: "redis.Redis", catalog: Catalog, fleet: Fleet, now: float) -> None:
+    """End every rollout that can be ended; raises redis errors."""
+    for rollout in list(catalog.desired().rollouts.values()):
+        rows = rows_of(rollout, fleet)
+        reason = _failure(rollout, rows, now)
+        if reason is not None or (rows and all(row.status == READY for row in rows)):
+            _end(client, catalog, rollout, _progress(rollout, rows, now, reason))
+
+
+def look(client: "redis.Redis", catalog: Catalog, fleet: Fleet, rollout_id: str) -> Progress:
+    """How far a rollout is; `RolloutNotFound`, redis errors."""
+    raw: Any = client.get(OUTCOME_PREFIX + rollout_id)
+    if raw is not None:
+        return Progress.from_message(msgspec.json.decode(raw))
+    for rollout in catalog.desired().rollouts.values():
+        if rollout.id == rollout_id:
+            return _progress(rollout, rows_of(rollout, fleet))
+    raise RolloutNotFound(rollout_id, OUTCOME_TTL_S)
+
+
+def rows_of(rollout: Rollout, fleet: Fleet) -> list[WorkerRow]:
+    """What each live host that can run the version says of it."""
+    able = [h for h in fleet.hosts if rollout.device != "gpu" or h.device == "gpu"]
+    return [_row(rollout, host) for host in able]
+
+
+def _row(rollout: Rollout, host: HostState) -> WorkerRow:
+    has_tried = host.generation >= rollout.generation
+    for model in host.models:
+        if model.ref != rollout.ref:
+            continue
+        if model.status == READY and model.digest == rollout.digest and not model.error:
+            return WorkerRow(host.hostname, READY)
+        # What a host says of an earlier attempt does not count.
+        if has_tried:
+            reason = model.error or "it holds another artifact of this version"
+            return WorkerRow(host.hostname, FAILED, reason)
+    return WorkerRow(host.hostname, WAITING)
+
+
+def _failure(rollout: Rollout, rows: list[WorkerRow], now: float) -> str | None:
+    failed = [row for row in rows if row.status == FAILED]
+    if failed:
+        return f"{len(failed)} of {len(rows)} workers cannot hold it"
+    if now < rollout.deadline:
+        return None
+    late = [row.hostname for row in rows if row.status == WAITING]
+    return f"not ready in time: {', '.join(late)}" if late or rows else "there is no live worker"
+
+
+def _progress(
+    rollout: Rollout,
+    rows: list[WorkerRow],
+    ended_at: float | None = None,
+    reason: str | None = None,
+) -> Progress:
+    state: State = "preparing" if ended_at is None else "failed" if reason else "done"
+    return Progress(
+        id=rollout.id,
+        ref=rollout.ref,
+        activate=rollout.activate,
+        state=state,
+        workers=rows,
+        started_at=rollout.started_at,
+        ended_at=ended_at,
+        reason=reason,
+    )
+
+
+def _end(client: "redis.Redis", catalog: Catalog, rollout: Rollout, progress: Progress) -> None:
+    ref = Ref.parse(rollout.ref)
+
+    def edit(desired: Desired) -> Desired:
+        if desired.rollouts.get(ref.name) != rollout:
+            return desired  # somebody else has ended it
+        rest = {name: other for name, other in desired.rollouts.items() if name != ref.name}
+        ended = _with(desired, rollouts=rest)
+        return ended if progress.reason else _committed(ended, catalog, ref, rollout.activate)
+
+    def also(pipe: Any) -> None:
+        encoded = msgspec.json.encode(progress)
+        pipe.set(OUTCOME_PREFIX + rollout.id, encoded, ex=OUTCOME_TTL_S, nx=True)
+
+    catalog.follow(document.change(client, catalog.desired(), edit, also))
+
+
+def _committed(desired: Desired, catalog: Catalog, ref: Ref, activate: bool) -> Desired:
+    unloaded = [other for other in desired.unloaded if other != str(ref)]
+    # What was only swapped to is let go of with the swap after the next.
+    loaded = desired.loaded if activate else sorted({*desired.loaded, str(ref)})
+    held = _with(desired, loaded=loaded, unloaded=unloaded)
+    before = catalog.active(ref.name)
+    if before == ref or not (activate or before is None):
+        return held
+    active = desired.active | {ref.name: ref.version}
+    gone = {} if before is None else {ref.name: before.version}
+    return _with(held, active=active, previous=desired.previous | gone)
+
+
+def _with(desired: Desired, **changes: Any) -> Desired:
+    return msgspec.structs.replace(desired, **changes)
