@@ -85,12 +85,13 @@ class Hooks(NamedTuple):
 
     `known` gives answers before a chunk is sent, and is called by the sender thread alone. `landed`
     hears the outcomes of a chunk, and whether more texts are held for want of workers. `expired`
-    hears how many texts ran out of time, and where.
+    hears how many texts ran out of time, and where. `workers` counts those that serve a route.
     """
 
     known: Known = lambda flight: {}
     landed: OnLanded = lambda outcomes, is_busy: None
     expired: OnExpired = lambda stage, texts: None
+    workers: Callable[[Route], int] = lambda route: 1
 
 
 class Coalescer:
@@ -249,6 +250,7 @@ class Coalescer:
         computed_s = result.preprocess_s + result.inference_s
         lane = self._lanes[flight.route]
         is_busy = bool(lane.held)
+        workers = self._hooks.workers(flight.route)
         keys = [slot.key for slot in flight.slots]
         complete: list[Waiting] = []
         try:
@@ -257,7 +259,7 @@ class Coalescer:
         finally:
             with self._wake:
                 lane.in_flight -= 1
-                lane.window.landed(round_trip_s, computed_s, is_busy)
+                lane.window.landed(round_trip_s, computed_s, is_busy, workers)
                 for slot, outcome in zip(flight.slots, result.outcomes, strict=True):
                     complete += self._resolve(flight, slot, outcome)
                 self._nudge(lane)

@@ -74,7 +74,7 @@ class Predictions:
             BatchLimits(settings.max_batch_size, settings.batch_timeout_ms / 1000),
             gateway.submit,
             gateway.now,
-            Hooks(self._known, self._landed, self._expired),
+            Hooks(self._known, self._landed, self._expired, self._workers),
         )
         self._targets: dict[str | None, Target] = {}
         self._targets_of: object = None
@@ -181,6 +181,10 @@ class Predictions:
     def _expired(self, stage: str, texts: int) -> None:
         if self._metrics is not None:
             self._metrics.expired.labels(stage).inc(texts)
+
+    def _workers(self, route: Route) -> int:
+        queue = PREDICT_QUEUES[route.device]
+        return len(self._gateway.fleet().holders(route.ref, queue))
 
     def _landed(self, outcomes: list[tuple[bytes, Outcome]], is_busy: bool) -> None:
         self.admission.landed(len(outcomes), is_busy)
