@@ -5,7 +5,8 @@ import threading
 import pytest
 from billiard.exceptions import WorkerLostError
 
-from tasks.pool import TaskPool
+from app.contract import PREDICT_CHUNK
+from tasks.pool import MAX_INLINE_S, TaskPool
 from tests.waiting import eventually
 
 
@@ -95,3 +96,61 @@ def test_busy_slot_is_seen_until_its_task_ends(pool):
     release.set()
     eventually(lambda: pool.has_free_slot)
     assert pool.oldest_started_at is None
+
+
+def chunk(pool, target, **options):
+    """Run `target` as the pool is asked to run a chunk; the name of the thread that did."""
+    ran_in = []
+
+    def traced(name):
+        ran_in.append(threading.current_thread().name)
+        return target()
+
+    applied = pool.on_apply(traced, (PREDICT_CHUNK,), **options)
+    if applied is not None:
+        applied.wait(5)
+    return ran_in[0]
+
+
+def test_quick_chunk_runs_where_it_was_taken_once_another_was_quick(pool):
+    here = threading.current_thread().name
+
+    first, second = chunk(pool, lambda: 42), chunk(pool, lambda: 42)
+
+    assert first != here
+    assert second == here
+
+
+def test_slow_chunk_sends_the_next_one_into_a_thread_again(pool):
+    chunk(pool, lambda: 42)
+
+    chunk(pool, lambda: threading.Event().wait(2 * MAX_INLINE_S))
+
+    assert chunk(pool, lambda: 42) != threading.current_thread().name
+
+
+def test_chunks_of_a_pool_with_several_slots_run_side_by_side():
+    pool = TaskPool(2)
+    try:
+        threads = {chunk(pool, lambda: 42) for _ in range(3)}
+    finally:
+        pool.on_stop()
+
+    assert threading.current_thread().name not in threads
+
+
+def test_other_tasks_keep_out_of_the_thread_that_takes_them(pool):
+    chunk(pool, lambda: 42)
+
+    pool.on_apply(lambda name: None, ("jobs",)).wait(5)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), SystemExit(1), KeyboardInterrupt()], ids=repr)
+def test_error_that_escapes_an_inline_chunk_is_reported_and_the_slot_is_free(pool, error):
+    chunk(pool, lambda: 42)
+    outcome = Outcome()
+
+    chunk(pool, raising(error), **outcome.callbacks())
+
+    assert [type(failure) for failure in outcome.failures] == [WorkerLostError]
+    assert pool.has_free_slot
