@@ -94,11 +94,19 @@ def _mosec(place: Place) -> list[Command]:
     return [Command("worker", [*argv, "--port", str(place.port), "--log-level", "warning"])]
 
 
-def _empty(place: Place) -> list[Command]:
-    argv = place.module("granian", "--interface", "wsgi", "--http", "1", "--no-ws")
-    argv += ["--host", HOST, "--port", str(place.port), "--workers", "1"]
-    argv += ["--blocking-threads", "128", "--log-level", "error"]
-    return [Command("api", [*argv, "benchmarks.servers.empty_app:app"])]
+def _empty_asgi(place: Place) -> list[Command]:
+    return [Command("api", _granian(place, "asgi", "benchmarks.servers.empty_asgi:app"))]
+
+
+def _empty_flask(place: Place) -> list[Command]:
+    argv = _granian(place, "wsgi", "benchmarks.servers.empty_flask:app")
+    return [Command("api", [*argv, "--blocking-threads", "32"])]
+
+
+def _granian(place: Place, interface: str, app: str) -> list[str]:
+    argv = place.module("granian", "--interface", interface, "--http", "1", "--no-ws")
+    argv += ["--host", HOST, "--port", str(place.port), "--workers", "1", "--log-level", "error"]
+    return [*argv, app]
 
 
 def _gunicorn(place: Place, app: str, workers: int, threads: int) -> list[str]:
@@ -145,7 +153,16 @@ CONTENDERS = {
         ),
     )
 }
-EMPTY = Contender("empty", "an empty Flask handler in granian (1 process, 128 threads)", _empty)
+# Handlers that compute nothing, in mlserve's HTTP server: what is left for the service itself.
+EMPTY = {
+    contender.name: contender
+    for contender in (
+        Contender("empty-asgi", "an empty ASGI handler in granian (1 process)", _empty_asgi),
+        Contender(
+            "empty-flask", "an empty Flask handler in granian (1 process, 32 threads)", _empty_flask
+        ),
+    )
+}
 
 
 def environ(place: Place) -> dict[str, str]:

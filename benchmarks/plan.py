@@ -13,7 +13,7 @@ from benchmarks.contenders import CONTENDERS, merged
 from benchmarks.paths import ROOT, STATE
 
 EXTRAS = ("cache", "batch", "overload")
-FLOORS = ("empty", "bare")
+FLOORS = ("empty-asgi", "empty-flask", "bare")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def parse(argv: Sequence[str] | None = None) -> Plan:
     add("--seconds", type=float, help="of each run; default 8")
     add("--rounds", type=int, help="default 3")
     add("--extras", default=",".join(EXTRAS), help="more of mlserve: some of cache,batch,overload")
-    add("--ref", default="sentiment-v1", help="the model that everybody serves")
+    add("--ref", default="sentiment-v2", help="the model that everybody serves")
     add("--models-dir", default=str(ROOT / "models"))
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of mlserve")
     add("--output", help="directory; default .bench/results/<time>")

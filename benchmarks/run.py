@@ -68,7 +68,7 @@ class Run:
                 found = floors.bare_loop(place, self.text_file, FLOOR_SECONDS, processes)
                 results.setdefault(name, {})[title] = found
             return
-        contender = EMPTY if name == "empty" else CONTENDERS[name]
+        contender = (CONTENDERS | EMPTY)[name]
         with Running(contender, place) as running:
             seconds = self.plan.seconds
             session = Session(running, self.texts, self.text_file, self._model.many, seconds)
@@ -76,7 +76,7 @@ class Run:
             self._session(session, contender)
 
     def _session(self, session: Session, contender: Contender) -> None:
-        if contender is EMPTY:
+        if contender.name in EMPTY:
             session.reference = lambda texts: [{"label": "neutral", "confidence": 1.0}] * len(texts)
         session.check()
         for connections in self.plan.connections:
@@ -121,9 +121,9 @@ class Run:
 
     def _describe(self, name: str) -> dict[str, Any]:
         installed = environments.versions(self.pythons[name])
-        known = {"empty": EMPTY.what, "bare": "the model in a loop, no server"}
+        known = {"bare": "the model in a loop, no server"}
         return {
-            "what": known.get(name) or CONTENDERS[name].what,
+            "what": known.get(name) or (CONTENDERS | EMPTY)[name].what,
             "versions": [f"{p} {installed[p]}" for p in NAMED_VERSIONS if p in installed],
             "installed": installed,
         }

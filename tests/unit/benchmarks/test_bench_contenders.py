@@ -31,7 +31,7 @@ def place(home: Path, port: int = 18990, **settings: Any) -> Place:
     return Place(Path(sys.executable), port, home, home / "models", "sentiment-v1", settings)
 
 
-@pytest.mark.parametrize("contender", [*CONTENDERS.values(), EMPTY], ids=lambda c: c.name)
+@pytest.mark.parametrize("contender", [*CONTENDERS.values(), *EMPTY.values()], ids=lambda c: c.name)
 def test_every_contender_listens_on_loopback_at_its_port(
     contender: Contender, tmp_path: Path
 ) -> None:
