@@ -42,7 +42,12 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     desired: Desired | None = None
 
     def holders(self, ref: str, queue: str | None = None) -> list[HostState]:
-        """Hosts that can answer for `ref` (and consume `queue`)."""
+        """Hosts that can answer for `ref` (and consume `queue`); none once it was unloaded.
+
+        Hosts learn that one after the other: from the first on, no request may be let in for it.
+        """
+        if self.desired is not None and self.desired.gives_up(ref):
+            return []
         return [
             host
             for host in self.hosts

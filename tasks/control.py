@@ -4,15 +4,21 @@ Handlers run in the thread that takes messages from Redis: they look or leave a 
 What came of a request stands in `inspect registry`.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from celery.worker.control import control_command, inspect_command
 
 from app.errors import UnsafePath
+from app.models import desired as document
 from app.models import rollout
 from app.models.base import Ref
+from app.models.catalog import Entry
 from tasks import running
+
+if TYPE_CHECKING:
+    from tasks.host import Host
 
 
 @inspect_command()
@@ -52,7 +58,8 @@ def unload_model(state: Any, ref: str) -> dict[str, str]:
     host = running.host()
 
     def unload() -> str:
-        rollout.unload(host.redis, host.catalog, host.catalog.get(Ref.parse(ref)).ref)
+        found = _look(host, ref)
+        rollout.unload(host.redis, host.catalog, found.ref)
         return "unloaded"
 
     return _request(f"unload {ref}", ref, unload)
@@ -62,10 +69,15 @@ def _begin(ref: str, activate: bool) -> dict[str, str]:
     host = running.host()
 
     def begin() -> str:
+        found = _look(host, ref)
+        name, known = found.ref.name, host.catalog.desired()
+        # Another worker got the same broadcast, and was quicker.
+        if activate and host.catalog.active(name) == found.ref and name not in known.rollouts:
+            return "it is active"
         begun = rollout.begin(
             host.redis,
             host.catalog,
-            host.catalog.get(Ref.parse(ref)),
+            found,
             activate=activate,
             now=host.now(),
             timeout_s=host.settings.models.load_timeout_s,
@@ -75,10 +87,24 @@ def _begin(ref: str, activate: bool) -> dict[str, str]:
     return _request(f"{'swap to' if activate else 'load'} {ref}", ref, begin)
 
 
-def _request(what: str, ref: str, change: Any) -> dict[str, str]:
+def _look(host: "Host", ref: str) -> Entry:
+    """The version as it is on disk now, and the desired state as it is in Redis now."""
+    host.catalog.entries(fresh=True)
+    host.catalog.follow(document.read(host.redis))
+    return host.catalog.get(Ref.parse(ref))
+
+
+def _request(what: str, ref: str, change: Callable[[], str]) -> dict[str, str]:
     try:
         Ref.parse(ref)
     except UnsafePath as error:
         return {"error": str(error)}
-    running.host().reconciler.request(what, change)
+    host = running.host()
+
+    def carry_out() -> str:
+        outcome = change()
+        host.reconciler.nudge()
+        return outcome
+
+    host.requests.ask(what, carry_out)
     return {"ok": f"{what}: asked for; `inspect registry` tells how it goes"}

@@ -22,21 +22,22 @@ from app.models.loader import LoadedModel
 from app.models.registry import Registry
 from app.settings import Settings
 from tasks.loop import Loop
-from tasks.reconciler import Reconciler
+from tasks.reconciler import RECONCILE_S, Reconciler
+from tasks.requests import Requests
 
 logger = logging.getLogger(__name__)
 
-# An API process looks at the fleet every second.
-API_LAG_S = 2.0
+# The last host learns that a version was given up 2 s after the first one, if no broadcast reaches
+# it, and an API process sees that within another second.
+LAG_S = RECONCILE_S + 2.0
 JOIN_S = 2.0
 
 
 class Host:
     """A process that holds models.
 
-    `start` returns when the active versions are loaded, or cannot be.
-
-    `queues` gives the names of the queues that the process consumes now.
+    `start` returns when the active versions are loaded, or cannot be; `queues` gives the names of
+    the queues that the process consumes now.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Host:
             self.now,
             Bounds(None if limit_mb is None else limit_mb << 20, settings.models.load_timeout_s),
             # Requests that were admitted before the version was given up may still come.
-            retire_after_s=settings.request_timeout_ms / 1000 + API_LAG_S,
+            retire_after_s=settings.request_timeout_ms / 1000 + LAG_S,
         )
         self.reconciler = Reconciler(
             self.catalog,
@@ -63,6 +64,7 @@ class Host:
             beat=self._tell,
             now=self.now,
         )
+        self.requests = Requests()
         self._beating = Loop("heartbeat", self.beat, fleet.BEAT_S, at_end=self._withdraw)
         self._started_at = 0.0
         self._is_announced = False
@@ -70,7 +72,7 @@ class Host:
         self._count_lock = threading.Lock()
 
     def start(self) -> None:
-        """Load the active versions, then go on with the others in the background."""
+        """Load the active versions, and those that are to become active."""
         try:
             self.clock.sync(self.redis)
         except redis.RedisError:
@@ -79,13 +81,18 @@ class Host:
         self.reconciler.start()
 
     def announce(self) -> None:
-        """Tell the fleet that this host is there, now and with every beat."""
+        """Tell the fleet that this host is there, now and with every beat.
+
+        Returns when it holds what it has to before it takes its first task.
+        """
         self._is_announced = True
         try:
             self.beat()
         except redis.RedisError as error:
             logger.warning("first heartbeat failed", extra={"cause": type(error).__name__})
         self._beating.start()
+        self.requests.start()
+        self.reconciler.open(self.settings.models.load_timeout_s)
 
     def leave(self) -> None:
         """Stop announcing this host, so that no more work is sent its way; returns at once."""
@@ -94,6 +101,7 @@ class Host:
 
     def stop(self) -> None:
         """End the threads."""
+        self.requests.stop()
         self.reconciler.stop()
         self._beating.stop()
         self._beating.join(JOIN_S)
@@ -152,7 +160,7 @@ class Host:
         return {
             "generation": {"desired": desired.generation, "reached": self.reconciler.generation},
             "desired": desired.to_message(),
-            "requests": list(self.reconciler.outcomes),
+            "requests": self.requests.outcomes(),
             "memory_bytes": resident_bytes(),
             "max_memory_mb": self.settings.worker.max_memory_mb,
         }

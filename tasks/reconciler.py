@@ -6,13 +6,13 @@ tells the fleet. It runs before the first task, every two seconds, and when some
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable
 
 import redis
 
 from app import fleet
-from app.errors import ModelNotFound, ServingError
+from app.contract import MessageRefused
+from app.errors import ModelNotFound
 from app.garbage import give_back, settle
 from app.models import desired as document
 from app.models import rollout
@@ -27,8 +27,11 @@ logger = logging.getLogger(__name__)
 RECONCILE_S = 2.0
 # While a rollout waits for other hosts.
 ADVANCE_S = 0.1
-# What came of so many requests is remembered.
-MAX_OUTCOMES = 10
+
+# Troubles that pass or stay: each is told once, and again when its cause changes.
+NO_DEFAULT = "no default model"
+NO_COPY = "no copy of the desired state beside the models"
+NOT_UNDERSTOOD = "desired state in Redis is not understood"
 
 
 class Reconciler:
@@ -48,29 +51,32 @@ class Reconciler:
         self._watch, self._beat, self._now = watch, beat, now
         self.generation = 0
         self._tried: set[str] = set()
-        self._requests: deque[tuple[str, Callable[[], str]]] = deque()
-        self.outcomes: deque[dict[str, str]] = deque(maxlen=MAX_OUTCOMES)
-        self._active_tried = threading.Event()
+        self._troubles: dict[str, str] = {}
+        # Until the first task only what it may need is loaded, so that it comes soon.
+        self._is_open = False
         self._passes_begun = self._passes_ended = 0
         self._ended = threading.Condition()
-        self._loop = Loop("reconcile", self._pass, RECONCILE_S)
+        self._loop = Loop("reconcile", self.step, RECONCILE_S)
 
     def start(self) -> None:
-        """Return when the active versions are loaded or cannot be; the others follow."""
+        """Return when what a task may need is loaded or cannot be; nothing else is loaded yet."""
         self._loop.start()
-        self._active_tried.wait()
+        with self._ended:
+            self._ended.wait_for(lambda: self._passes_ended)
+
+    def open(self, timeout_s: float) -> None:
+        """Look once more, for `timeout_s` at most, then load in the background what is left.
+
+        Called after the first heartbeat: a swap that was decided without this host is seen now, and
+        any other waits for it.
+        """
+        self._wait_for_pass(lambda: False, timeout_s)
+        self._is_open = True
+        self.nudge()
 
     def nudge(self) -> None:
         """Make the next pass come now; returns at once."""
         self._loop.nudge()
-
-    def request(self, what: str, change: Callable[[], str]) -> None:
-        """Have `change`, which may write to Redis, called by the next pass; returns at once.
-
-        What it returns or raises becomes one of `outcomes`.
-        """
-        self._requests.append((what, change))
-        self.nudge()
 
     def stop(self) -> None:
         """End after the running pass."""
@@ -78,96 +84,103 @@ class Reconciler:
 
     def wait_for(self, ref: str, timeout_s: float) -> None:
         """Until `ref` is held, or a whole pass that begins from now on has not brought it."""
+        self._wait_for_pass(lambda: self._registry.holds(ref), timeout_s)
+
+    def step(self) -> float | None:
+        """One pass; in how many seconds the next one should come."""
+        with self._ended:
+            self._passes_begun += 1
+        try:
+            is_agreed = self._look()
+            desired = self._catalog.desired()
+            changes = self._reconcile(desired)
+            if changes or self.generation != desired.generation:
+                self.generation = desired.generation
+                self._tell(changes)
+        finally:
+            with self._ended:
+                self._passes_ended = self._passes_begun
+                self._ended.notify_all()
+        return self._advance() if is_agreed else None
+
+    def _wait_for_pass(self, is_done: Callable[[], bool], timeout_s: float) -> None:
         with self._ended:
             # A pass that runs now may have looked too early; the next one will not.
             next_pass = self._passes_begun + 1
             self.nudge()
-            self._ended.wait_for(
-                lambda: self._passes_ended >= next_pass or self._registry.holds(ref), timeout_s
-            )
+            self._ended.wait_for(lambda: self._passes_ended >= next_pass or is_done(), timeout_s)
 
-    def _pass(self) -> float | None:
-        with self._ended:
-            self._passes_begun += 1
-        self._carry_out_requests()
-        desired = self._look()
-        self._load_active()
-        changes = self._reconcile(desired)
-        if changes or self.generation != desired.generation:
-            self.generation = desired.generation
-            self._tell(changes)
-        with self._ended:
-            self._passes_ended = self._passes_begun
-            self._ended.notify_all()
-        return self._advance()
-
-    def _carry_out_requests(self) -> None:
-        while self._requests:
-            what, change = self._requests.popleft()
-            try:
-                outcome = change()
-            except (ServingError, redis.RedisError) as error:
-                outcome = f"refused: {error}"
-                logger.warning("request refused", extra={"request": what, "cause": str(error)})
-            self.outcomes.append({"request": what, "outcome": outcome})
-
-    def _look(self) -> Desired:
-        """The newest desired state that is known anywhere; Redis gets it where it is behind."""
+    def _look(self) -> bool:
+        """Agree with Redis about the desired state; without, the copy on disk has to do."""
         self._catalog.entries(fresh=True)
         try:
-            stored = document.read(self._redis)
-            known = self._catalog.desired()
-            if stored is None or stored.generation < known.generation:
+            known, stored = self._catalog.desired(), document.read(self._redis)
+            if stored is None or (stored.generation <= known.generation and stored != known):
                 stored = document.restore(self._redis, known)
             self._catalog.follow(stored)
         except redis.RedisError as error:
             logger.debug("desired state from the copy", extra={"cause": repr(error)})
-        desired = self._catalog.desired()
+            return False
+        except MessageRefused as error:
+            # Another version of mlserve wrote it: neither followed nor overwritten.
+            self._note_trouble(NOT_UNDERSTOOD, str(error))
+            return False
+        self._note_trouble(NOT_UNDERSTOOD, "")
+        self._write_copy()
+        return True
+
+    def _write_copy(self) -> None:
+        trouble = ""
         try:
-            document.write_copy(self._catalog.root, desired)
+            document.write_copy(self._catalog.root, self._catalog.desired())
         except OSError as error:
-            logger.debug("no copy of the desired state", extra={"cause": error.strerror})
-        return desired
+            trouble = error.strerror or type(error).__name__
+        self._note_trouble(NO_COPY, trouble)
 
-    def _load_active(self) -> None:
-        if self._active_tried.is_set():
-            return
-        try:
-            entries = self._catalog.entries()
-            self._registry.reconcile({ref: entries[ref] for ref in self._active()})
-        finally:
-            self._active_tried.set()
-
-    def _active(self) -> list[Ref]:
-        """The version of every bare name, that of the default model first."""
-        names = {ref.name for ref in self._catalog.entries()}
-        found = [ref for name in sorted(names) if (ref := self._catalog.active(name)) is not None]
-        try:
-            default = self._catalog.resolve()
-        except ModelNotFound as error:
-            if not self._active_tried.is_set():
-                logger.warning("no default model", extra={"cause": str(error)})
-            return found
-        return [default, *(ref for ref in found if ref != default)]
+    def _note_trouble(self, what: str, cause: str) -> None:
+        if cause and self._troubles.get(what) != cause:
+            logger.warning(what, extra={"cause": cause})
+        self._troubles[what] = cause
 
     def _reconcile(self, desired: Desired) -> Changes:
         entries = self._catalog.entries()
         wanted = desired.wanted(entries.keys(), self._watch)
-        running = {rollout.id: Ref.parse(rollout.ref) for rollout in desired.rollouts.values()}
+        coming = {rollout.id: Ref.parse(rollout.ref) for rollout in desired.rollouts.values()}
+        first = [*self._serving(desired), *coming.values()]
+        if (default := self._default()) is not None:
+            wanted.add(default)
+        if not self._is_open:
+            wanted &= set(first)
         # Somebody asks for it again: perhaps what failed last time was not its fault.
-        self._registry.retry(ref for key, ref in running.items() if key not in self._tried)
-        self._tried = set(running)
+        self._registry.retry(ref for key, ref in coming.items() if key not in self._tried)
+        self._tried = set(coming)
         return self._registry.reconcile(
             {ref: entry for ref, entry in entries.items() if ref in wanted},
-            first=self._active(),
+            first=first + [Ref(name, version) for name, version in desired.previous.items()],
             missing=wanted - entries.keys(),
+            others={ref: entry for ref, entry in entries.items() if ref not in wanted},
         )
 
+    def _serving(self, desired: Desired) -> list[Ref]:
+        """The default version, and what every other name stands for."""
+        names = {ref.name for ref in self._catalog.entries()} | desired.active.keys()
+        found = [self._default(), *map(self._catalog.active, sorted(names))]
+        return list(dict.fromkeys(ref for ref in found if ref is not None))
+
+    def _default(self) -> Ref | None:
+        try:
+            found = self._catalog.resolve()
+        except ModelNotFound as error:
+            self._note_trouble(NO_DEFAULT, str(error))
+            return None
+        self._note_trouble(NO_DEFAULT, "")
+        return found
+
     def _tell(self, changes: Changes) -> None:
-        if changes.dropped:
+        if changes.dropped or changes.failed:
             give_back()
         elif changes.loaded:
-            settle()
+            settle(collect=True)
         try:
             self._beat()
         except redis.RedisError as error:

@@ -1,16 +1,18 @@
-"""Worker process. One attempt to load a version, within bounds of time and memory.
+"""Worker process. Attempts to load versions, within bounds of time and memory.
 
 A load that hangs (a dead network disk, a file made to be slow) must not keep a worker from all
 other changes, and one that does not fit must not end it: both become ordinary errors.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 import psutil
 
 from app.errors import LoadTimedOut, MemoryLimitReached
+from app.garbage import give_back
 from app.models.catalog import Entry
 
 T = TypeVar("T")
@@ -32,16 +34,16 @@ UNBOUNDED = Bounds()
 class Attempt(Generic[T]):
     """A call in a thread of its own, whose result is not wanted any more after a while."""
 
+    _result: T
+
     def __init__(self, call: Callable[[], T]) -> None:
         self._call = call
-        self._result: T | None = None
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="load", daemon=True)
+        self.thread.start()
 
-    def wait(self, timeout_s: float | None) -> T | None:
-        """What the call returned or raised; None when it has not ended in time."""
-        self._thread.start()
-        self._thread.join(timeout_s)
+    def result(self) -> T:
+        """What the call returned or raised; after the end of `thread`."""
         if self._error is not None:
             raise self._error
         return self._result
@@ -53,30 +55,55 @@ class Attempt(Generic[T]):
             self._error = error
 
 
-def attempt(entry: Entry, bounds: Bounds, load: Callable[[], T]) -> T:
-    """The result of `load`; `MemoryLimitReached` or `LoadTimedOut` where it takes too much.
+class Attempts:
+    """Loads versions one after the other, each within the same bounds.
 
-    Before loading, the memory that `entry` needs is estimated from the size of its artifacts; after
-    it, what the process holds is measured. Nobody can end a thread: one that took too long goes on,
-    and its result is dropped.
+    Nobody can end a thread: a load that took too long goes on, and its result is dropped. Until it
+    has ended no other of the same version is begun, so that at most one hangs for each.
     """
-    ref = str(entry.ref)
-    manifest = entry.manifest
-    size_bytes = sum(artifact.size_bytes for artifact in manifest.artifacts) if manifest else 0
-    _check_memory(ref, resident_bytes() + PEAK_FACTOR * size_bytes, bounds)
-    loaded = Attempt(load).wait(bounds.timeout_s)
-    if loaded is None:
-        raise LoadTimedOut(ref, bounds.timeout_s)
-    _check_memory(ref, resident_bytes(), bounds)
-    return loaded
+
+    def __init__(self, bounds: Bounds = UNBOUNDED) -> None:
+        self._bounds = bounds
+        # Threads only: an attempt whose result nobody waits for must not outlive its thread.
+        self._late: dict[str, threading.Thread] = {}
+
+    def run(self, entry: Entry, load: Callable[[], T]) -> T:
+        """The result of `load`; `MemoryLimitReached` or `LoadTimedOut` where it takes too much.
+
+        Before loading, the memory that `entry` needs is estimated from the size of its artifacts;
+        after it, what the process holds is measured.
+        """
+        ref, timeout_s = str(entry.ref), self._bounds.timeout_s
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        self._wait_for(ref, self._late.get(ref), until)
+        artifacts = entry.manifest.artifacts if entry.manifest else []
+        self._check_memory(ref, PEAK_FACTOR * sum(artifact.size_bytes for artifact in artifacts))
+        attempt = Attempt(load)
+        self._wait_for(ref, attempt.thread, until)
+        loaded = attempt.result()
+        self._check_memory(ref, 0)
+        return loaded
+
+    def _wait_for(self, ref: str, thread: threading.Thread | None, until: float | None) -> None:
+        if thread is None:
+            return
+        thread.join(None if until is None else max(0.0, until - time.monotonic()))
+        if thread.is_alive():
+            self._late[ref] = thread
+            raise LoadTimedOut(ref, self._bounds.timeout_s)
+        self._late.pop(ref, None)
+
+    def _check_memory(self, ref: str, more_bytes: int) -> None:
+        most = self._bounds.max_memory_bytes
+        if most is None or resident_bytes() + more_bytes <= most:
+            return
+        # What was let go of before may still be counted.
+        give_back()
+        needed = resident_bytes() + more_bytes
+        if needed > most:
+            raise MemoryLimitReached(ref, needed >> 20, most >> 20)
 
 
 def resident_bytes() -> int:
     """The resident memory of this process."""
     return int(psutil.Process().memory_info().rss)
-
-
-def _check_memory(ref: str, needed_bytes: int, bounds: Bounds) -> None:
-    most = bounds.max_memory_bytes
-    if most is not None and needed_bytes > most:
-        raise MemoryLimitReached(ref, needed_bytes >> 20, most >> 20)

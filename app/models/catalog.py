@@ -43,7 +43,9 @@ class Catalog:
         self.root = Path(root)
         self.default_model = default_model
         self._lock = threading.Lock()
+        self._following = threading.Lock()
         self._entries: dict[Ref, Entry] = {}
+        self._gone: dict[Ref, Entry] = {}
         self._active: dict[str, str] = {}
         self._desired: Desired | None = None
         self._stamps: dict[Ref, tuple[tuple[int, int], Entry]] = {}
@@ -57,23 +59,28 @@ class Catalog:
             return self._entries
 
     def get(self, ref: Ref) -> Entry:
-        """The entry of an exact ref; `ModelNotFound` names those that exist."""
-        entries = self.entries()
-        if ref not in entries:
+        """The entry of an exact ref; `ModelNotFound` names those that exist.
+
+        An active version that left the disk while this process looked on is still known: the
+        workers go on with it.
+        """
+        entry = self.entries().get(ref) or self._gone.get(ref)
+        if entry is None:
             raise ModelNotFound(str(ref), self._known())
-        return entries[ref]
+        return entry
 
     def desired(self) -> Desired:
         """What should be held and serve, as far as this process knows; made from the disk at first.
 
         The first state of all activates what `active.json` says, and asks for what is on disk.
         """
-        entries = self.entries()
         if self._desired is not None:
             return self._desired
-        found = {ref.name: self.active(ref.name) for ref in entries}
-        active = {name: ref.version for name, ref in found.items() if ref is not None}
-        return Desired(generation=1, active=active, loaded=[str(ref) for ref in entries])
+        # A directory whose name is not allowed can be listed, but nobody can ask for it.
+        named = [e.ref for e in self.entries().values() if not isinstance(e.error, UnsafePath)]
+        found = {ref.name: self.active(ref.name) for ref in named}
+        active = {name: ref.version for name, ref in found.items() if ref in named}
+        return Desired(active=active, loaded=[str(ref) for ref in named])
 
     @property
     def generation(self) -> int:
@@ -82,20 +89,31 @@ class Catalog:
 
     def follow(self, desired: Desired | None) -> bool:
         """Learn of a newer desired state; whether it was one."""
-        known = self._desired
-        if desired is None or (known is not None and known.generation >= desired.generation):
-            return False
-        self._desired = desired
-        return True
+        with self._following:
+            known = self._desired
+            if desired is None or (known is not None and known.generation >= desired.generation):
+                return False
+            self._desired = desired
+            return True
 
     def active(self, name: str) -> Ref | None:
-        """The version that the bare name stands for; a lone version needs no entry."""
-        versions = [ref for ref in self.entries() if ref.name == name]
+        """The version that the bare name stands for; a lone version needs no entry.
+
+        Where the desired state names one that is not here, no other takes its place.
+        """
+        versions = [ref for ref in (*self.entries(), *self._gone) if ref.name == name]
         desired = self._desired.active if self._desired else {}
         chosen = Ref(name, desired.get(name) or self._active.get(name, ""))
         if chosen in versions:
             return chosen
-        return versions[0] if len(versions) == 1 else None
+        return versions[0] if len(versions) == 1 and name not in desired else None
+
+    def default(self) -> Ref | None:
+        """What a request gets that names no model; None where that is not here."""
+        try:
+            return self.resolve()
+        except ModelNotFound:
+            return None
 
     def resolve(self, text: str | None = None) -> Ref:
         """`sentiment-v2`, `sentiment` (its active version), `v2` (of the default model) or None.
@@ -116,7 +134,7 @@ class Catalog:
     @property
     def default_name(self) -> str:
         """The model name of `default_model`, which may itself be a name or a ref."""
-        names = {ref.name for ref in self.entries()}
+        names = {ref.name for ref in (*self.entries(), *self._gone)}
         if self.default_model in names:
             return self.default_model
         return self.default_model.rpartition("-")[0]
@@ -126,11 +144,17 @@ class Catalog:
 
     def _scan(self) -> None:
         found = sorted(Ref(path.parent.name, path.name) for path in _version_directories(self.root))
+        known = {**self._gone, **self._entries}
         self._entries = {ref: self._entry(ref) for ref in found}
         self._stamps = {ref: kept for ref, kept in self._stamps.items() if ref in self._entries}
         self._active = read_active(self.root)
         self.follow(read_copy(self.root))
+        self._gone = {ref: entry for ref, entry in known.items() if self._is_missed(ref)}
         self._scanned_at = time.monotonic()
+
+    def _is_missed(self, ref: Ref) -> bool:
+        active = self._desired.active if self._desired else {}
+        return ref not in self._entries and active.get(ref.name) == ref.version
 
     def _entry(self, ref: Ref) -> Entry:
         path = self.root / ref.name / ref.version

@@ -7,6 +7,7 @@ look sooner.
 """
 
 import os
+import uuid
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import msgspec
 import redis
 
 from app.contract import KEY_PREFIX, Message, MessageRefused
+from app.errors import UnsafePath
 from app.models.base import Ref
 
 DESIRED_KEY = f"{KEY_PREFIX}desired"
@@ -25,7 +27,8 @@ class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """A version on its way to every host; with `activate` it then becomes the active one.
 
     Hosts that have reached `generation` have tried to load it. Times are Redis server seconds;
-    `device` is that of the manifest.
+    `device` is that of the manifest. `hosts` are those that were seen alive since it began; a time
+    is that since when one has not been seen.
     """
 
     id: str
@@ -36,10 +39,14 @@ class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     generation: int
     started_at: float
     deadline: float
+    hosts: dict[str, float | None]
 
 
 class Desired(Message, frozen=True, kw_only=True):
-    """What should be, by model name; `loaded` and `unloaded` are refs that somebody asked for."""
+    """What should be, by model name; `loaded` and `unloaded` are refs that somebody asked for.
+
+    Generation 0 is what one process made up from its disk: it gives way to every other.
+    """
 
     generation: int = 0
     active: dict[str, str] = msgspec.field(default_factory=dict)
@@ -60,6 +67,10 @@ class Desired(Message, frozen=True, kw_only=True):
         unloaded = {Ref.parse(ref) for ref in self.unloaded}
         found = set(on_disk) - unloaded if watch else set()
         return active | coming | ((previous | asked) & set(on_disk)) | found
+
+    def gives_up(self, ref: str) -> bool:
+        """Whether somebody had `ref` unloaded, and nobody asks for it since."""
+        return ref in self.unloaded and all(ref != r.ref for r in self.rollouts.values())
 
 
 Edit = Callable[[Desired], Desired]
@@ -83,10 +94,12 @@ def restore(client: "redis.Redis", copy: Desired) -> Desired:
 def change(
     client: "redis.Redis", copy: Desired, edit: Edit, also: Also = lambda pipe: None
 ) -> Desired:
-    """Apply `edit` to the newest of Redis and `copy`, in one step with what `also` queues.
+    """Apply `edit` to the newest of Redis and `copy`; where it changes something, `also` queues
+    more commands for the same step.
 
-    `edit` may be called again where somebody else was quicker; what it raises is raised. An edit
-    that changes something makes a new generation.
+    `edit` may be called again where somebody else was quicker; what it raises is raised. A change
+    makes a new generation, and so does a Redis that says something else of the copy's generation
+    (it was emptied, and another host put an older copy there): Redis is believed.
     """
     after = copy
 
@@ -96,11 +109,14 @@ def change(
         stored = None if raw is None else decode(raw)
         before = copy if stored is None or stored.generation < copy.generation else stored
         after = edit(before)
-        if after != before:
+        is_changed = after != before
+        is_disputed = before.generation == copy.generation and before != copy
+        if is_changed or is_disputed or before.generation == 0:
             after = msgspec.structs.replace(after, generation=before.generation + 1)
         pipe.multi()
         if after != stored:
             pipe.set(DESIRED_KEY, msgspec.json.encode(after))
+        if is_changed:
             also(pipe)
 
     client.transaction(attempt, DESIRED_KEY)
@@ -120,14 +136,31 @@ def write_copy(models_dir: Path, desired: Desired) -> None:
     known = read_copy(models_dir)
     if known is not None and known.generation >= desired.generation:
         return
-    staged = models_dir / f".{DESIRED_FILE}-{os.getpid()}"
-    staged.write_bytes(msgspec.json.format(msgspec.json.encode(desired)) + b"\n")
-    os.replace(staged, models_dir / DESIRED_FILE)
+    # Hosts on several machines may share the directory: a process id is no name of its own.
+    staged = models_dir / f".{DESIRED_FILE}-{uuid.uuid4().hex}"
+    try:
+        with staged.open("xb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(desired)) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(staged, models_dir / DESIRED_FILE)
+    finally:
+        staged.unlink(missing_ok=True)
 
 
 def decode(raw: bytes) -> Desired:
     """A stored document; `MessageRefused` where it is none."""
     try:
-        return Desired.from_message(msgspec.json.decode(raw))
-    except msgspec.DecodeError as error:
+        desired = Desired.from_message(msgspec.json.decode(raw))
+        _check_refs(desired)
+    except (msgspec.DecodeError, UnsafePath) as error:
         raise MessageRefused(str(error)) from error
+    return desired
+
+
+def _check_refs(desired: Desired) -> None:
+    chosen = (*desired.active.items(), *desired.previous.items())
+    coming = (rollout.ref for rollout in desired.rollouts.values())
+    asked = (*desired.loaded, *desired.unloaded, *coming)
+    for text in (*(str(Ref(name, version)) for name, version in chosen), *asked):
+        Ref.parse(text)

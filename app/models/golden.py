@@ -5,6 +5,7 @@ host where a version answers otherwise than where it was made (another library, 
 wrong artifact) does not become ready.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -45,6 +46,8 @@ def check(
     answers = predict([row.text for row in golden]).tolist() if golden else []
     for number, (row, answer) in enumerate(zip(golden, answers, strict=True), 1):
         found = dict(zip(labels, answer, strict=True))
+        if not all(map(math.isfinite, answer)):
+            raise GoldenMismatch(ref, f"golden text {number} has a probability that is not finite")
         label = max(found, key=lambda name: found[name])
         if label != row.label:
             said = f"golden text {number} is {label!r}, expected {row.label!r}"

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -18,9 +19,10 @@ import msgspec
 from app.contract import HeldModel
 from app.errors import ModelError, ModelUnavailable, VersionMissing
 from app.fleet import FAILED, READY, RETIRING
-from app.models.attempt import UNBOUNDED, Bounds, attempt
+from app.models.attempt import UNBOUNDED, Attempts, Bounds
 from app.models.base import Manifest, Ref
 from app.models.catalog import Entry
+from app.models.golden import GOLDEN_FILE
 from app.models.loader import LoadedModel, load
 from app.settings import Limits
 
@@ -42,9 +44,13 @@ class Changes(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """Why a version is not held, and what lay on disk then: tried again when that changes."""
+    """Why a version is not held, and what lay on disk then: tried again when that changes.
 
-    error: ModelError
+    Words, not the error: its traceback would keep all that was read for the load.
+    """
+
+    error: str
+    code: str
     digest: str
     seen: "Seen"
 
@@ -73,7 +79,7 @@ class Registry:
         self._limits = limits
         self._device = device
         self._now = now
-        self._bounds = bounds
+        self._attempts = Attempts(bounds)
         self._retire_after_s = retire_after_s
         self._writing = threading.Lock()
         self._models: dict[str, LoadedModel] = {}
@@ -86,7 +92,7 @@ class Registry:
             return self._models[ref]
         except KeyError:
             fault = self._faults.get(ref)
-            reason = str(fault.error) if fault else "this worker does not hold it"
+            reason = fault.error if fault else "this worker does not hold it"
             raise ModelUnavailable(ref, reason) from None
 
     def holds(self, ref: str) -> bool:
@@ -127,23 +133,26 @@ class Registry:
         entries: Mapping[Ref, Entry],
         first: Sequence[Ref] = (),
         missing: Collection[Ref] = (),
+        others: Mapping[Ref, Entry] = MappingProxyType({}),
     ) -> Changes:
         """Load what is new (`first` before all others), drop what is not wanted, keep the errors.
 
-        `missing` versions are wanted too, and are not on disk: what is held of them stays.
+        `missing` versions are wanted too, and are not on disk: what is held of them stays. `others`
+        are on disk and not wanted: why one could not be loaded is told until it changes.
         """
         changes = Changes([], [], [], [])
         places = {ref: place for place, ref in enumerate(first)}
         with self._writing:
-            self._retire_all_but({str(ref) for ref in (*entries, *missing)}, changes)
+            wanted = {str(ref) for ref in (*entries, *missing)}
+            self._retire_all_but(wanted, changes)
+            self._forget_faults_but(wanted, {str(ref): entry for ref, entry in others.items()})
             for ref in missing:
-                self._note(Fault(VersionMissing(str(ref)), "", Seen(None, ())), str(ref), changes)
+                self._note(VersionMissing(str(ref)), str(ref), "", Seen(None, ()), changes)
             for ref in sorted(entries, key=lambda ref: (places.get(ref, len(places)), ref)):
                 self._reconcile_one(entries[ref], changes)
         return changes
 
     def _retire_all_but(self, wanted: set[str], changes: Changes) -> None:
-        self._faults = _without(self._faults, self._faults.keys() - wanted)
         moment, known = time.monotonic(), self._retired_at
         retired = {ref: known.get(ref, moment) for ref in self._models if ref not in wanted}
         gone = [ref for ref, at in retired.items() if moment - at >= self._retire_after_s]
@@ -154,6 +163,13 @@ class Registry:
         for ref in gone:
             changes.dropped.append(ref)
             logger.info("model dropped", extra={"action": "model_dropped", "ref": ref})
+
+    def _forget_faults_but(self, wanted: set[str], others: Mapping[str, Entry]) -> None:
+        self._faults = {
+            ref: fault
+            for ref, fault in self._faults.items()
+            if ref in wanted or (ref in others and _look(others[ref]) == fault.seen)
+        }
 
     def _reconcile_one(self, entry: Entry, changes: Changes) -> None:
         ref = str(entry.ref)
@@ -168,29 +184,29 @@ class Registry:
         started = time.perf_counter()
         try:
             trial = partial(load, entry, self._limits, self._device, self._now)
-            loaded = attempt(entry, self._bounds, trial)
+            loaded = self._attempts.run(entry, trial)
         except ModelError as error:
-            self._note(Fault(error, digest, seen), ref, changes)
+            self._note(error, ref, digest, seen, changes)
             return
         self._models = {**self._models, ref: loaded}
         self._faults = _without(self._faults, [ref])
         changes.loaded.append(ref)
         _log_loaded(loaded, time.perf_counter() - started)
 
-    def _note(self, fault: Fault, ref: str, changes: Changes) -> None:
-        known, error = self._faults.get(ref), fault.error
-        self._faults = {**self._faults, ref: fault}
-        if known is not None and (known.seen, str(known.error)) == (fault.seen, str(error)):
+    def _note(self, error: ModelError, ref: str, digest: str, seen: Seen, changes: Changes) -> None:
+        known, fault = self._faults.get(ref), Fault(str(error), error.code, digest, seen)
+        if known == fault:
             return
+        self._faults = {**self._faults, ref: fault}
         changes.failed.append(ref)
-        details = {"action": "model_failed", "ref": ref, "code": error.code, "cause": str(error)}
+        details = {"action": "model_failed", "ref": ref, "code": fault.code, "cause": fault.error}
         logger.warning("model cannot be loaded", extra=details)
 
 
 def _told(model: HeldModel, fault: Fault | None) -> HeldModel:
     if fault is None:
         return model
-    return msgspec.structs.replace(model, error=str(fault.error), code=fault.error.code)
+    return msgspec.structs.replace(model, error=fault.error, code=fault.code)
 
 
 def _log_loaded(model: LoadedModel, duration_s: float) -> None:
@@ -212,7 +228,8 @@ def _without(rows: dict[str, T], refs: Iterable[str]) -> dict[str, T]:
 
 
 def _look(entry: Entry) -> Seen:
-    names = [artifact.file for artifact in entry.manifest.artifacts] if entry.manifest else []
+    artifacts = entry.manifest.artifacts if entry.manifest else []
+    names = [GOLDEN_FILE, *(artifact.file for artifact in artifacts)]
     return Seen(entry.manifest, tuple(_stamp(os.path.join(entry.path, name)) for name in names))
 
 

@@ -3,17 +3,29 @@
 Nobody leads: the rollout stands in the desired state, every host works on it, and whoever looks
 (`advance`) and finds that all live hosts are ready commits it, or ends it where one has failed. So
 it goes on whatever process is lost meanwhile.
+
+A Redis that was emptied or stood still shows no host for a moment, although all live. So hosts that
+were seen stand in the rollout, and one that is gone is waited for a little longer than a heartbeat.
 """
 
 import uuid
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
 import redis
 
+from app import fleet as fleets
 from app.contract import KEY_PREFIX, HostState, Message
-from app.errors import ModelActive, NoPreviousVersion, NoWorker, RolloutNotFound, SwapInProgress
-from app.fleet import FAILED, READY, Fleet
+from app.errors import (
+    ManifestInvalid,
+    ModelActive,
+    NoPreviousVersion,
+    NoWorker,
+    RolloutNotFound,
+    SwapInProgress,
+)
+from app.fleet import BEAT_S, FAILED, READY, Fleet
 from app.models import desired as document
 from app.models.base import Ref
 from app.models.catalog import Catalog, Entry
@@ -22,6 +34,11 @@ from app.models.desired import Desired, Rollout
 OUTCOME_PREFIX = f"{KEY_PREFIX}rollout:"
 OUTCOME_TTL_S = 3600
 WAITING = "waiting"
+NO_HEARTBEAT = "no heartbeat"
+# A host that lives is heard of within one beat after Redis was emptied or stood still.
+MISSING_S = BEAT_S + 1.0
+# A host's own report that a load took too long comes before the rollout's time is up.
+REPORT_S = 5.0
 
 State = Literal["preparing", "done", "failed"]
 
@@ -58,35 +75,29 @@ def begin(
 ) -> str:
     """Start to bring `entry` to every host; the id to look at it with.
 
-    The same rollout begun twice is one. Raises `SwapInProgress` while another one of the name runs,
-    the entry's own error where its manifest is not valid, and redis errors.
+    `timeout_s` is what one host may take. The same rollout begun twice is one. Raises
+    `SwapInProgress` while another one of the name runs, `NoWorker` where no live host could hold
+    it, the entry's own error where its manifest is not valid, and redis errors.
     """
     if entry.manifest is None:
-        raise entry.error or NoWorker(str(entry.ref))
-    manifest, name = entry.manifest, entry.ref.name
+        raise entry.error or ManifestInvalid(str(entry.ref), "not readable")
     rollout = Rollout(
         id=uuid.uuid4().hex,
         ref=str(entry.ref),
-        digest=manifest.digest,
-        device=manifest.device,
+        digest=entry.manifest.digest,
+        device=entry.manifest.device,
         activate=activate,
         generation=0,
         started_at=now,
-        deadline=now + timeout_s,
+        deadline=now + timeout_s + REPORT_S,
+        hosts={},
     )
-
-    def edit(desired: Desired) -> Desired:
-        running = desired.rollouts.get(name)
-        if running is None:
-            placed = msgspec.structs.replace(rollout, generation=desired.generation + 1)
-            return _with(desired, rollouts=desired.rollouts | {name: placed})
-        if (running.ref, running.activate) != (rollout.ref, activate):
-            raise SwapInProgress(name, running.ref)
-        return desired
-
-    after = document.change(client, catalog.desired(), edit)
+    rollout = _with_hosts(rollout, fleets.read(client), now)
+    if not rollout.hosts:
+        raise NoWorker(rollout.ref)
+    after = document.change(client, catalog.desired(), partial(_begun, rollout, entry.ref.name))
     catalog.follow(after)
-    return after.rollouts[name].id
+    return after.rollouts[entry.ref.name].id
 
 
 def previous(catalog: Catalog, name: str) -> Ref:
@@ -103,7 +114,7 @@ def unload(client: "redis.Redis", catalog: Catalog, ref: Ref) -> None:
     def edit(desired: Desired) -> Desired:
         if ref.name in desired.rollouts:
             raise SwapInProgress(ref.name, desired.rollouts[ref.name].ref)
-        if catalog.active(ref.name) == ref or desired.active.get(ref.name) == ref.version:
+        if ref in (_active(desired, catalog, ref.name), catalog.default()):
             raise ModelActive(str(ref))
         kept = {n: v for n, v in desired.previous.items() if (n, v) != ref}
         loaded = [other for other in desired.loaded if other != str(ref)]
@@ -115,7 +126,10 @@ def unload(client: "redis.Redis", catalog: Catalog, ref: Ref) -> None:
 
 def advance(client: "redis.Redis", catalog: Catalog, fleet: Fleet, now: float) -> None:
     """End every rollout that can be ended; raises redis errors."""
-    for rollout in list(catalog.desired().rollouts.values()):
+    for known in list(catalog.desired().rollouts.values()):
+        rollout = _call_the_roll(client, catalog, known, fleet, now)
+        if rollout is None:
+            continue
         rows = rows_of(rollout, fleet)
         reason = _failure(rollout, rows, now)
         if reason is not None or (rows and all(row.status == READY for row in rows)):
@@ -134,9 +148,16 @@ def look(client: "redis.Redis", catalog: Catalog, fleet: Fleet, rollout_id: str)
 
 
 def rows_of(rollout: Rollout, fleet: Fleet) -> list[WorkerRow]:
-    """What each live host that can run the version says of it."""
-    able = [h for h in fleet.hosts if rollout.device != "gpu" or h.device == "gpu"]
-    return [_row(rollout, host) for host in able]
+    """What each live host that can run the version says of it, and who is not heard of."""
+    able = _able(rollout, fleet)
+    heard = {host.hostname for host in able}
+    missing = [name for name in rollout.hosts if name not in heard]
+    rows = [_row(rollout, host) for host in able]
+    return rows + [WorkerRow(name, WAITING, NO_HEARTBEAT) for name in missing]
+
+
+def _able(rollout: Rollout, fleet: Fleet) -> list[HostState]:
+    return [h for h in fleet.hosts if rollout.device != "gpu" or h.device == "gpu"]
 
 
 def _row(rollout: Rollout, host: HostState) -> WorkerRow:
@@ -160,7 +181,51 @@ def _failure(rollout: Rollout, rows: list[WorkerRow], now: float) -> str | None:
     if now < rollout.deadline:
         return None
     late = [row.hostname for row in rows if row.status == WAITING]
-    return f"not ready in time: {', '.join(late)}" if late or rows else "there is no live worker"
+    if late:
+        return f"not ready in time: {', '.join(late)}"
+    # Nobody looked while there was time: what was asked for then may not be wanted now.
+    return "its time was up before it was looked at" if rows else "there is no live worker"
+
+
+def _with_hosts(rollout: Rollout, fleet: Fleet, now: float) -> Rollout:
+    """The rollout with who is heard of now, and who is missing, but not for long yet."""
+    hosts: dict[str, float | None] = {host.hostname: None for host in _able(rollout, fleet)}
+    for name, since in rollout.hosts.items():
+        since = now if since is None else since
+        if now - since < MISSING_S:
+            hosts.setdefault(name, since)
+    return msgspec.structs.replace(rollout, hosts=hosts)
+
+
+def _begun(rollout: Rollout, name: str, desired: Desired) -> Desired:
+    running = desired.rollouts.get(name)
+    if running is None:
+        placed = msgspec.structs.replace(rollout, generation=desired.generation + 1)
+        return _with(desired, rollouts=desired.rollouts | {name: placed})
+    if (running.ref, running.activate) != (rollout.ref, rollout.activate):
+        raise SwapInProgress(name, running.ref)
+    return desired
+
+
+def _call_the_roll(
+    client: "redis.Redis", catalog: Catalog, rollout: Rollout, fleet: Fleet, now: float
+) -> Rollout | None:
+    """Write down who is missing or new; the rollout as it stands then, None where it has ended."""
+    if _with_hosts(rollout, fleet, now) == rollout:
+        return rollout
+    name = Ref.parse(rollout.ref).name
+
+    def edit(desired: Desired) -> Desired:
+        running = desired.rollouts.get(name)
+        if running is None or running.id != rollout.id:
+            return desired
+        placed = {name: _with_hosts(running, fleet, now)}
+        return _with(desired, rollouts=desired.rollouts | placed)
+
+    after = document.change(client, catalog.desired(), edit)
+    catalog.follow(after)
+    left = after.rollouts.get(name)
+    return left if left is not None and left.id == rollout.id else None
 
 
 def _progress(
@@ -204,12 +269,18 @@ def _committed(desired: Desired, catalog: Catalog, ref: Ref, activate: bool) -> 
     # What was only swapped to is let go of with the swap after the next.
     loaded = desired.loaded if activate else sorted({*desired.loaded, str(ref)})
     held = _with(desired, loaded=loaded, unloaded=unloaded)
-    before = catalog.active(ref.name)
-    if before == ref or not (activate or before is None):
-        return held
-    active = desired.active | {ref.name: ref.version}
-    gone = {} if before is None else {ref.name: before.version}
-    return _with(held, active=active, previous=desired.previous | gone)
+    before = _active(desired, catalog, ref.name)
+    if before is not None and before != ref:
+        if not activate:
+            return held
+        held = _with(held, previous=desired.previous | {ref.name: before.version})
+    return _with(held, active=desired.active | {ref.name: ref.version})
+
+
+def _active(desired: Desired, catalog: Catalog, name: str) -> Ref | None:
+    """What the name stands for: by the desired state, or else by the disk of this process."""
+    version = desired.active.get(name)
+    return catalog.active(name) if version is None else Ref(name, version)
 
 
 def _with(desired: Desired, **changes: Any) -> Desired:
