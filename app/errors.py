@@ -247,7 +247,7 @@ class GoldenMismatch(ModelError):
 class LoadTimedOut(ModelError):
     """Loading the model took too long."""
 
-    code, template = "load_timed_out", "{0} was not loaded within models.load_timeout_s = {1:g}"
+    code, template = "load_timed_out", "{0} was not loaded within models.load_timeout_s = {1}"
 
 
 class MemoryLimitReached(ModelError):

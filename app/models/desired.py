@@ -86,9 +86,12 @@ def read(client: "redis.Redis") -> Desired | None:
     return None if raw is None else decode(raw)
 
 
-def restore(client: "redis.Redis", copy: Desired) -> Desired:
-    """Put `copy` into Redis where that is empty or behind; what is there now."""
-    return change(client, copy, lambda desired: desired)
+def agree(client: "redis.Redis", copy: Desired) -> Desired:
+    """What Redis says; where it is empty or behind, `copy` is put there first."""
+    stored = read(client)
+    if stored is None or (stored.generation <= copy.generation and stored != copy):
+        return change(client, copy, lambda desired: desired)
+    return stored
 
 
 def change(
