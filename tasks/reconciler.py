@@ -114,10 +114,7 @@ class Reconciler:
         """Agree with Redis about the desired state; without, the copy on disk has to do."""
         self._catalog.entries(fresh=True)
         try:
-            known, stored = self._catalog.desired(), document.read(self._redis)
-            if stored is None or (stored.generation <= known.generation and stored != known):
-                stored = document.restore(self._redis, known)
-            self._catalog.follow(stored)
+            self._catalog.follow(document.agree(self._redis, self._catalog.desired()))
         except redis.RedisError as error:
             logger.debug("desired state from the copy", extra={"cause": repr(error)})
             return False

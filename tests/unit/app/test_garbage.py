@@ -1,11 +1,15 @@
 """The collector of a process that answers requests."""
 
 import gc
+import sys
 import weakref
 
 import pytest
 
-from app.garbage import THRESHOLD, settle
+from app.garbage import THRESHOLD, give_back, settle
+from app.models.attempt import resident_bytes
+
+MB = 1 << 20
 
 
 class Node:
@@ -75,3 +79,19 @@ def test_new_cycle_is_found_after_settling():
     gc.collect()
 
     assert gone() is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="malloc_trim is glibc's")
+def test_memory_of_many_small_objects_goes_back_to_the_system():
+    before = resident_bytes()
+    held = [[bytes(1000)] for _ in range(60_000)]
+    held.append(held)
+    grown = resident_bytes()
+    last = [bytes(1000) for _ in range(100)]  # above all of them: the heap cannot shrink
+
+    del held
+    give_back()
+
+    assert grown > before + 50 * MB
+    assert resident_bytes() < before + 20 * MB
+    assert last
