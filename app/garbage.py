@@ -15,20 +15,25 @@ THRESHOLD = 10_000
 
 
 def settle(collect: bool = False) -> None:
-    """Never visit again what the process holds now; `collect` first looks for cycles in all of it.
+    """Look for cycles among what is new, then never visit again what the process holds now.
 
-    Whatever nobody refers to any more is freed as before; only cycles are not found.
+    `collect` looks among all that it holds, which takes half a second in a worker. Whatever nobody
+    refers to any more is freed in every case; only cycles are not found.
     """
     if collect:
         gc.unfreeze()
-        gc.collect()
+    gc.collect()
     gc.freeze()
     gc.set_threshold(THRESHOLD)
 
 
 def give_back() -> None:
-    """After something large was let go of: collect its cycles, return its memory to the system."""
-    settle(collect=True)
+    """After something large was let go of: return its memory to the system, in milliseconds.
+
+    Models are freed without the collector's help: the memory of a worker that loads and drops the
+    three samples in turns is the same with and without a look at everything.
+    """
+    settle()
     # glibc keeps what was freed for itself, which would look like a leak and count against limits.
     if trim := getattr(_libc(), "malloc_trim", None):
         trim(0)

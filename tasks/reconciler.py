@@ -177,7 +177,7 @@ class Reconciler:
         if changes.dropped or changes.failed:
             give_back()
         elif changes.loaded:
-            settle(collect=True)
+            settle()
         try:
             self._beat()
         except redis.RedisError as error:

@@ -57,12 +57,21 @@ def test_collector_looks_less_often():
     assert gc.get_threshold()[0] == THRESHOLD
 
 
-def test_cycle_is_kept_by_settling_and_found_by_collecting_later():
+def test_new_cycle_is_freed_before_it_is_out_of_sight():
     node = Node()
     gone = weakref.ref(node)
     del node
 
     settle()
+
+    assert gone() is None
+
+
+def test_cycle_that_is_out_of_sight_is_freed_when_everything_is_looked_at():
+    node = Node()
+    gone = weakref.ref(node)
+    settle()
+    del node
     gc.collect()
     assert gone() is not None
 
