@@ -25,7 +25,7 @@ from app.errors import (
     RolloutNotFound,
     SwapInProgress,
 )
-from app.fleet import BEAT_S, FAILED, READY, Fleet
+from app.fleet import BEAT_S, FAILED, READY, TTL_S, Fleet
 from app.models import desired as document
 from app.models.base import Ref
 from app.models.catalog import Catalog, Entry
@@ -37,8 +37,9 @@ WAITING = "waiting"
 NO_HEARTBEAT = "no heartbeat"
 # A host that lives is heard of within one beat after Redis was emptied or stood still.
 MISSING_S = BEAT_S + 1.0
-# A host's own report that a load took too long comes before the rollout's time is up.
-REPORT_S = 5.0
+# Beyond what a load may take: a host reports itself that it took too long, and one that dies is not
+# heard of any more. Both come before the rollout's time is up.
+REPORT_S = TTL_S + MISSING_S + 1.0
 
 State = Literal["preparing", "done", "failed"]
 

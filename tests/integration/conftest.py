@@ -1,5 +1,7 @@
 """Fixtures for tests with real worker processes."""
 
+import zlib
+
 import pytest
 from pytest_celery import (
     CeleryBackendCluster,
@@ -10,6 +12,7 @@ from pytest_celery import (
     RedisTestBroker,
 )
 
+from tests.integration.machines import Machine, Operator
 from tests.integration.nodes import RedisNode, WorkerNode
 from tests.integration.workers import FaultyWorker
 from tests.models import build_model
@@ -77,3 +80,35 @@ def celery_worker_cluster(celery_setup_app, cluster_workers):
         worker.wait_until_ready()
     nodes = [CeleryTestWorker(WorkerNode(worker), celery_setup_app) for worker in cluster_workers]
     return CeleryWorkerCluster(*nodes)
+
+
+@pytest.fixture(scope="session")
+def machines(tmp_path_factory):
+    """Two workers, each with a models directory of its own that holds `tiny-v1`."""
+    directory = tmp_path_factory.mktemp("fleet")
+    with RedisServer() as redis:
+        found = [Machine(redis, directory, number) for number in (1, 2)]
+        try:
+            for machine in found:
+                machine.add("tiny", "v1")
+                machine.worker.launch()
+            yield found
+        finally:
+            for machine in found:
+                machine.worker.close()
+
+
+@pytest.fixture(scope="module")
+def operator(machines):
+    """An API process that sees the models directory of the first machine."""
+    for machine in machines:
+        machine.worker.wait_until_ready()
+    operator = Operator(machines)
+    yield operator
+    operator.close()
+
+
+@pytest.fixture
+def name(request):
+    """A model name of the test's own: the fleet is shared."""
+    return f"m{zlib.crc32(request.node.nodeid.encode())}"

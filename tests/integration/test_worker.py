@@ -150,16 +150,24 @@ def test_inspect_shows_running_and_registered_tasks(worker, sender, tmp_path):
     assert held.get(timeout=10) == "hold"
 
 
-def test_reconcile_command_makes_the_worker_hold_a_new_version(
-    worker, sender, models_here, gateway
-):
-    build_model(models_here, "tiny", "v2", strength=1.0)
-
+def test_reconcile_command_is_answered_at_once(worker, sender):
     (answer,) = sender.app.control.broadcast(
         "reconcile", reply=True, destination=[worker.hostname], timeout=5
     )
 
-    assert "ok" in answer[worker.hostname]
+    assert answer[worker.hostname] == {"ok": "looking"}
+
+
+def test_version_that_appears_is_held_when_somebody_asks_for_it(
+    worker, sender, models_here, gateway
+):
+    build_model(models_here, "tiny", "v2", strength=1.0)
+    sender.app.control.broadcast("reconcile", reply=True, destination=[worker.hostname], timeout=5)
+    with pytest.raises(ModelUnavailable, match="does not hold it"):
+        gateway.submit(chunk(gateway, "good day", ref="tiny-v2"), "cpu").result(10)
+
+    sender.app.control.broadcast("load_model", arguments={"ref": "tiny-v2"})
+
     eventually(lambda: gateway.fleet().holders("tiny-v2"))
     assert gateway.submit(chunk(gateway, "good day", ref="tiny-v2"), "cpu").result(10).outcomes
 
@@ -247,9 +255,12 @@ def test_bare_worker_waits_for_redis_and_consumes_all_queues(tmp_path):
     assert state.models == []  # an empty models directory ends no worker
 
 
-def test_version_that_appears_is_waited_for_and_not_refused(gateway, worker, models_here):
+def test_version_that_is_on_its_way_is_waited_for_and_not_refused(
+    gateway, worker, sender, models_here
+):
     gateway.submit(chunk(gateway, "first"), "cpu").result(10)
     build_model(models_here, "late", "v1")
+    sender.app.control.broadcast("load_model", arguments={"ref": "late-v1"}, reply=True, timeout=1)
 
     result = gateway.submit(chunk(gateway, "good day", ref="late-v1"), "cpu").result(10)
 
