@@ -22,6 +22,9 @@ KEY_PREFIX = "mlserve:"
 MAILBOX_PREFIX = f"{KEY_PREFIX}mailbox:"
 HOST_PREFIX = f"{KEY_PREFIX}host:"
 HOSTS_KEY = f"{KEY_PREFIX}hosts"
+# How many swaps and loads ended how, and why the last one of a version failed.
+ROLLOUT_COUNTS_KEY = f"{KEY_PREFIX}rollouts:counts"
+REFUSED_KEY = f"{KEY_PREFIX}rollouts:refused"
 
 M = TypeVar("M", bound="Message")
 
@@ -118,6 +121,14 @@ class HeldModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code: str | None = None
     memory_bytes: int = 0
     loaded_at: float = 0.0
+
+
+class Refused(Message, frozen=True, kw_only=True):
+    """Why the last swap to a version, or load of it, failed; `at` is in Redis server seconds."""
+
+    reason: str
+    code: str | None
+    at: float
 
 
 class HostState(Message, frozen=True, kw_only=True):

@@ -116,7 +116,7 @@ class AdminRefused(BadInput):
     """Without an admin token, routes that change models answer only callers on the same machine."""
 
     status, code = 403, "admin_refused"
-    template = "set admin.token to change models from other machines"
+    template = "set admin.token to change models from other machines or through a proxy"
 
 
 class SwapInProgress(BadInput):

@@ -4,6 +4,7 @@ A host writes its state with a time to live and writes it again with every heart
 dies vanishes by itself and a Redis that was emptied is filled again within one beat.
 """
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -14,9 +15,12 @@ from app.contract import (
     HOSTS_KEY,
     JOB_QUEUES,
     PREDICT_QUEUES,
+    REFUSED_KEY,
+    ROLLOUT_COUNTS_KEY,
     HeldModel,
     HostState,
     MessageRefused,
+    Refused,
 )
 from app.models.desired import DESIRED_KEY, Desired, decode
 
@@ -33,6 +37,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     """One look at the fleet.
 
     `queues` is the number of waiting messages by queue, `desired` what the hosts work towards.
+    `refused` is by ref, `rollouts` how many ended how, by (model, swap or load, done or failed).
     """
 
     reachable: bool
@@ -40,6 +45,8 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     hosts: list[HostState] = []
     queues: dict[str, int] = {}
     desired: Desired | None = None
+    refused: dict[str, Refused] = {}
+    rollouts: dict[tuple[str, ...], int] = {}
 
     def holders(self, ref: str, queue: str | None = None) -> list[HostState]:
         """Hosts that can answer for `ref` (and consume `queue`); none once it was unloaded.
@@ -82,20 +89,30 @@ def read(client: "redis.Redis") -> Fleet:
     names: Any = client.smembers(HOSTS_KEY)
     names = sorted(names)
     queues = [*PREDICT_QUEUES.values(), *JOB_QUEUES.values()]
-    with client.pipeline(transaction=False) as pipe:
+    # In one step: whoever sees that a version became active sees hosts that hold it.
+    with client.pipeline() as pipe:
         for name in names:
             pipe.get(HOST_PREFIX.encode() + name)
         for queue in queues:
             pipe.llen(queue)
         pipe.get(DESIRED_KEY)
-        *answers, desired = pipe.execute()
+        pipe.hgetall(REFUSED_KEY)
+        pipe.hgetall(ROLLOUT_COUNTS_KEY)
+        *answers, desired, refused, rollouts = pipe.execute()
     found = dict(zip(names, answers, strict=False))
     if gone := [name for name, raw in found.items() if raw is None]:
         # It comes back with its next heartbeat, if it lives.
         client.srem(HOSTS_KEY, *gone)
     hosts = [host for raw in found.values() if (host := _decode(raw)) is not None]
     lengths = dict(zip(queues, answers[len(names) :], strict=True))
-    return Fleet(reachable=True, hosts=hosts, queues=lengths, desired=_desired(desired))
+    return Fleet(
+        reachable=True,
+        hosts=hosts,
+        queues=lengths,
+        desired=_desired(desired),
+        refused=_refused(refused),
+        rollouts={tuple(what.decode().split()): int(n) for what, n in rollouts.items()},
+    )
 
 
 def _desired(raw: bytes | None) -> Desired | None:
@@ -104,6 +121,14 @@ def _desired(raw: bytes | None) -> Desired | None:
         return None if raw is None else decode(raw)
     except MessageRefused:
         return None
+
+
+def _refused(rows: dict[bytes, bytes]) -> dict[str, Refused]:
+    found: dict[str, Refused] = {}
+    for ref, raw in rows.items():
+        with suppress(msgspec.MsgspecError):
+            found[ref.decode()] = msgspec.json.decode(raw, type=Refused)
+    return found
 
 
 def _decode(raw: bytes | None) -> HostState | None:

@@ -23,6 +23,9 @@ REDIS_VARIABLE = "MLSERVE_REDIS_URL"
 # The usual spelling of the one address that most deployments set.
 SHORT_NAMES = {"MLSERVE_REDIS_URL": "MLSERVE_REDIS__URL"}
 DEFAULT_PATH = "config.yaml"
+MASK = "***"
+# Nothing in this section, nor below a key that may be a misspelt one, is quoted in an error.
+SECRETS = "admin"
 
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -71,6 +74,12 @@ class Admin(Section, frozen=True):
     """Who may change models over HTTP."""
 
     token: Annotated[str, msgspec.Meta(min_length=16, pattern=r"^[!-~]+$")] | None = None
+
+    def __repr__(self) -> str:
+        return f"Admin(token={None if self.token is None else MASK!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("token", None if self.token is None else MASK)]
 
 
 class Limits(Section, frozen=True):
@@ -169,10 +178,17 @@ def _read(file: Path, required: bool) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{file}: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{file}: {_reason(error)}") from error
     if not isinstance(raw or {}, dict):
         raise ConfigError(f"{file}: expected keys and values, got {type(raw).__name__}")
     return raw or {}
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        # Its own text quotes the line, which may hold a secret.
+        return f"{error.problem} in line {error.problem_mark.line + 1}"
+    return " ".join(str(error).split())
 
 
 def _environment(environ: Mapping[str, str]) -> Iterator[tuple[str, list[str], Any]]:
@@ -195,7 +211,8 @@ def _parse(name: str, key: list[str], value: str) -> Any:
     try:
         return msgspec.to_builtins(msgspec.convert(value, kind, strict=False))
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{'.'.join(key)} = {value!r} (from {name}): {error}") from error
+        path = ".".join(key)
+        raise ConfigError(f"{path} = {_shown(path, value)} (from {name}): {error}") from error
 
 
 def _is_section(kind: Any) -> bool:
@@ -221,8 +238,15 @@ def _explain(message: str, raw: dict[str, Any], origins: Mapping[str, str]) -> s
     value = _get(raw, path)
     if "unknown field" in what:
         unknown = ".".join(filter(None, [path, what.split("`")[1]]))
-        return f"{unknown} = {_get(raw, unknown)!r}: unknown key; allowed: {_allowed(path)}"
-    return f"{path} = {value!r} (from {origins.get(path, 'config.yaml')}): {what}"
+        shown = _shown(unknown, _get(raw, unknown))
+        return f"{unknown} = {shown}: unknown key; allowed: {_allowed(path)}"
+    return f"{path} = {_shown(path, value)} (from {origins.get(path, 'config.yaml')}): {what}"
+
+
+def _shown(path: str, value: Any) -> str:
+    if path.partition(".")[0] == SECRETS:
+        return MASK
+    return "{...}" if isinstance(value, dict) else repr(value)
 
 
 def _get(raw: Any, path: str) -> Any:

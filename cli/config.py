@@ -5,7 +5,7 @@ from typing import Any
 import click
 import msgspec
 
-from app.settings import Loaded, leaves
+from app.settings import MASK, Loaded, leaves
 from cli.masking import masked_url
 from cli.options import Call, print_table, verb
 
@@ -22,7 +22,7 @@ def config(call: Call) -> None:
 
 
 def describe(loaded: Loaded) -> dict[str, dict[str, Any]]:
-    """Value and origin of every setting by its dotted key; passwords are masked."""
+    """Value and origin of every setting by its dotted key; passwords and tokens are masked."""
     values = leaves(msgspec.to_builtins(loaded.settings))
     return {
         key: {"value": _masked(key, value), "from": loaded.origins.get(key, DEFAULT_ORIGIN)}
@@ -31,6 +31,8 @@ def describe(loaded: Loaded) -> dict[str, dict[str, Any]]:
 
 
 def _masked(key: str, value: Any) -> Any:
+    if key == "admin.token" and value:
+        return MASK
     return masked_url(value) if key == "redis.url" and value else value
 
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 from flask import Flask
 from flask.json.provider import DefaultJSONProvider
 
+from app.api.admin import ADMIN, ADMIN_SCHEME
 from app.api.exporter import Exporter, log_accesses
 from app.api.extensions import Api
 from app.api.front import Front
@@ -18,6 +19,7 @@ from app.api.routes.metrics import blp as metrics
 from app.api.scope import RequestScope
 from app.api.services import Services, attach, services_of
 from app.inference.gateway import CeleryGateway, Gateway
+from app.inference.rollouts import Rollouts
 from app.inference.service import Predictions
 from app.models.catalog import Catalog
 from app.monitoring.metrics import Metrics
@@ -60,9 +62,12 @@ def create_app(settings: Settings, gateway: Gateway | None = None) -> Flask:
     exporter = Exporter(app, Metrics()) if settings.monitoring.enabled else None
     catalog = Catalog(settings.models_dir, settings.default_model)
     counted = exporter.metrics if exporter else None
-    predictions = Predictions(settings, catalog, gateway or CeleryGateway(settings), counted)
-    attach(app, Services(settings, Gate(settings.limits), predictions, exporter))
+    gateway = gateway or CeleryGateway(settings)
+    predictions = Predictions(settings, catalog, gateway, counted)
+    rollouts = Rollouts(settings, Catalog(settings.models_dir, settings.default_model), gateway)
+    attach(app, Services(settings, Gate(settings.limits), predictions, rollouts, exporter))
     api = Api(app)
+    api.spec.components.security_scheme(ADMIN, ADMIN_SCHEME)
     for blueprint in BLUEPRINTS:
         if blueprint is not metrics or exporter is not None:
             api.register_blueprint(blueprint)

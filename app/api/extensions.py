@@ -4,19 +4,20 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import flask_smorest
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from app.api.admin import ADMIN, check_admin
 from app.api.gate import BODY_ERRORS, JSON_TYPE, Body
 from app.api.hot import METHOD, Call, HotView
 from app.api.refusal import count, refusal
 from app.api.schemas.problem import PROBLEM_TYPE, Problem, ProblemSchema, example, title
 from app.api.scope import HEADER, REQUEST_ID
 from app.api.services import services, services_of
-from app.errors import ServingError
+from app.errors import AdminRefused, ServingError, TokenRefused
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -115,6 +116,17 @@ class Blueprint(flask_smorest.Blueprint):
                 headers=REQUEST_ID_HEADER | dict(headers or {}),
             )
         )
+
+    def admin(self, view: View) -> View:
+        """Only whom `check_admin` lets in gets to this view."""
+
+        @wraps(view)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            check_admin(request.environ, services().settings.admin)
+            return view(*args, **kwargs)
+
+        documented = self.raises(TokenRefused, AdminRefused)(guarded)
+        return cast(View, self.doc(security=[{ADMIN: []}])(documented))
 
     def reads(self, *parameters: dict[str, Any]) -> Callable[[View], View]:
         """Headers that the view reads by itself."""

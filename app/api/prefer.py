@@ -1,4 +1,4 @@
-"""API process. The `Prefer` header (RFC 7240), as far as it concerns how long a caller waits."""
+"""API process. The `Prefer` header (RFC 7240): how long a caller waits, and for what."""
 
 import re
 
@@ -12,6 +12,13 @@ PARAMETER = {
     "schema": {"type": "string"},
     "example": "wait=2",
 }
+ASYNC_PARAMETER = PARAMETER | {
+    "description": "`respond-async`: do not wait, answer 202. `wait=N`: 202 where it is not done "
+    "in N seconds (RFC 7240).",
+    "example": "respond-async",
+}
+ASYNC = "respond-async"
+_ASYNC = re.compile(r"(?:^|,)\s*respond-async\s*(?:,|;|$)", re.IGNORECASE)
 _WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?([1-9][0-9]{0,5})\"?\s*(?:,|;|$)", re.IGNORECASE)
 
 
@@ -22,3 +29,8 @@ def wait_s(given: str | None) -> int | None:
     """
     found = _WAIT.search(given) if given else None
     return int(found[1]) if found else None
+
+
+def is_async(given: str | None) -> bool:
+    """Whether a caller with this header would rather ask later than wait."""
+    return bool(given and _ASYNC.search(given))

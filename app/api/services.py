@@ -7,6 +7,7 @@ from flask import Flask, current_app
 
 from app.api.exporter import Exporter
 from app.api.gate import Gate
+from app.inference.rollouts import Rollouts
 from app.inference.service import Predictions
 from app.monitoring.metrics import Metrics
 from app.settings import Settings
@@ -21,6 +22,7 @@ class Services:
     settings: Settings
     gate: Gate
     predictions: Predictions
+    rollouts: Rollouts
     exporter: Exporter | None
 
     @property

@@ -64,7 +64,10 @@ class Gateway(Protocol):
         ...
 
     def nudge(self) -> None:
-        """Have the workers look at what should be held, and look at them, now; best effort."""
+        """Have the workers look at what should be held, and look at them, now; best effort.
+
+        Returns when `fleet` is a look that began after the call.
+        """
         ...
 
     def close(self) -> None:
@@ -95,6 +98,8 @@ class CeleryGateway:
         self._fleet = Fleet(reachable=False, reason="not looked at yet")
         self._looked = threading.Event()
         self._look_again = threading.Event()
+        self._looks_begun = self._looks_ended = 0
+        self._looking = threading.Condition()
         self._closed = threading.Event()
         self._start_lock = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -129,7 +134,15 @@ class CeleryGateway:
         """Broadcast `reconcile`; workers that miss it look every two seconds by themselves."""
         with suppress(redis.RedisError, OperationalError, OSError):
             self._celery.control.broadcast("reconcile")
-        self._look_again.set()
+        self._start()
+        with self._looking:
+            # A look that is under way may have missed what the caller knows; the next one will not.
+            next_look = self._looks_begun + 1
+            self._look_again.set()
+            self._looking.wait_for(
+                lambda: self._looks_ended >= next_look or self._closed.is_set(),
+                2 * self._settings.redis.socket_timeout_s,
+            )
 
     def close(self) -> None:
         """Stop the threads; what still waits fails with `ShuttingDown`."""
@@ -243,6 +256,8 @@ class CeleryGateway:
         client.close()
 
     def _watch(self, client: "redis.Redis") -> None:
+        with self._looking:
+            self._looks_begun += 1
         try:
             self._clock.sync(client)
             self._fleet = fleet.read(client)
@@ -251,6 +266,9 @@ class CeleryGateway:
             raise
         finally:
             self._looked.set()
+            with self._looking:
+                self._looks_ended = self._looks_begun
+                self._looking.notify_all()
 
     def _repeat(self, step: Callable[[], None], every_s: float, wake: threading.Event) -> None:
         failing = False

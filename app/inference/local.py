@@ -52,5 +52,8 @@ class LocalGateway:
         )
         return Fleet(reachable=True, hosts=[host], queues=dict.fromkeys(host.queues, 0))
 
+    def nudge(self) -> None:
+        """Nobody to tell."""
+
     def close(self) -> None:
         """Nothing to stop."""

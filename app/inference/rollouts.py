@@ -1,15 +1,17 @@
-"""API process. Swaps and loads as a caller sees them: asked for, waited for, or refused.
+"""Shared. Swaps and loads as a caller sees them: asked for, waited for, or refused.
 
 What happens is in `app.models.rollout`; workers carry it on whether anybody waits or not.
 """
 
 import time
+from collections.abc import Callable
+from typing import Protocol
 
 from app import fleet
 from app.broker import redis_client
 from app.errors import LoadFailed, NoWorker, SwapFailed
 from app.fleet import Fleet
-from app.inference.gateway import Gateway, broker_errors
+from app.inference.gateway import broker_errors
 from app.models import rollout
 from app.models.base import Ref
 from app.models.catalog import Catalog
@@ -18,15 +20,38 @@ from app.settings import Settings
 
 LOOK_EVERY_S = 0.05
 
+Tell = Callable[[Progress], None]
+
+
+class Workers(Protocol):
+    """What is needed of the way to the workers; a `Gateway` is one."""
+
+    def now(self) -> float:
+        """Redis server seconds."""
+        ...
+
+    def nudge(self) -> None:
+        """Have the workers look at what should be held, now; best effort."""
+        ...
+
 
 class Rollouts:
-    """All methods raise `BrokerUnavailable` where Redis cannot be reached."""
+    """All methods raise `BrokerUnavailable` where Redis cannot be reached.
 
-    def __init__(self, settings: Settings, catalog: Catalog, gateway: Gateway) -> None:
+    `catalog` is its own: what predictions go by must not be ahead of their look at the fleet.
+    """
+
+    def __init__(self, settings: Settings, catalog: Catalog, gateway: Workers) -> None:
         self._catalog = catalog
         self._gateway = gateway
         self._timeout_s = settings.models.load_timeout_s
         self._redis = redis_client(settings)
+
+    def find(self, text: str) -> Ref:
+        """The version that `text` names now (as `Catalog.resolve` has it); `ModelNotFound`."""
+        self._look()
+        self._catalog.entries(fresh=True)
+        return self._catalog.resolve(text)
 
     def swap(self, ref: Ref) -> str:
         """Make `ref` the active version once all workers hold it; the id of the rollout.
@@ -58,13 +83,19 @@ class Rollouts:
         with broker_errors():
             return rollout.look(self._redis, self._catalog, seen, rollout_id)
 
-    def wait(self, rollout_id: str, timeout_s: float | None = None) -> Progress:
-        """Until it has ended, or for `timeout_s`; `SwapFailed` or `LoadFailed` where it failed."""
+    def wait(
+        self, rollout_id: str, timeout_s: float | None = None, tell: Tell = lambda seen: None
+    ) -> Progress:
+        """Until it has ended, or for `timeout_s`; `SwapFailed` or `LoadFailed` where it failed.
+
+        `tell` is called with every look at it.
+        """
         until = float("inf") if timeout_s is None else time.monotonic() + timeout_s
         while True:
             with broker_errors():
                 rollout.advance(self._redis, self._catalog, self._look(), self._gateway.now())
             seen = self.progress(rollout_id)
+            tell(seen)
             if seen.state == "failed":
                 self._gateway.nudge()
                 raise failure(seen)
@@ -74,15 +105,17 @@ class Rollouts:
             time.sleep(LOOK_EVERY_S)
 
     def _begin(self, ref: Ref, activate: bool) -> str:
-        if not self._look().hosts:
-            raise NoWorker(str(ref))
+        seen = self._look()
         # Just installed, perhaps: the last look at the disk may be a second old.
         self._catalog.entries(fresh=True)
+        entry = self._catalog.get(ref)
+        if not seen.hosts:
+            raise NoWorker(str(ref))
         with broker_errors():
             rollout_id = rollout.begin(
                 self._redis,
                 self._catalog,
-                self._catalog.get(ref),
+                entry,
                 activate=activate,
                 now=self._gateway.now(),
                 timeout_s=self._timeout_s,

@@ -111,8 +111,12 @@ class Predictions:
         return Answer(target.ref, target.labels, found, len(texts) - len(missing), joined)
 
     def fleet(self) -> Fleet:
-        """The last look at the workers."""
-        return self._gateway.fleet()
+        """The last look at the workers; `catalog` then goes by what they work towards."""
+        fleet = self._gateway.fleet()
+        if fleet is not self._followed:
+            self.catalog.follow(fleet.desired)
+            self._followed = fleet
+        return fleet
 
     def device(self, entry: Entry) -> str:
         """The device whose workers can answer for `entry`; raises as `predict` would."""
@@ -135,10 +139,7 @@ class Predictions:
         self.cache.close()
 
     def _target(self, model_version: str | None) -> Target:
-        fleet = self._gateway.fleet()
-        if fleet is not self._followed:
-            self.catalog.follow(fleet.desired)
-            self._followed = fleet
+        self.fleet()
         entries, generation = self.catalog.entries(), self.catalog.generation
         if entries is not self._targets_of or generation != self._targets_at:
             self._targets, self._targets_of, self._targets_at = {}, entries, generation

@@ -94,6 +94,8 @@ class Catalog:
             if desired is None or (known is not None and known.generation >= desired.generation):
                 return False
             self._desired = desired
+            # What became active may be younger than the last look at the disk.
+            self._scanned_at = float("-inf")
             return True
 
     def active(self, name: str) -> Ref | None:
@@ -143,14 +145,18 @@ class Catalog:
         return ", ".join(str(ref) for ref in self._entries) or "no models"
 
     def _scan(self) -> None:
+        # Before the look: what comes while it lasts is seen by the next one.
+        self._scanned_at = time.monotonic()
         found = sorted(Ref(path.parent.name, path.name) for path in _version_directories(self.root))
         known = {**self._gone, **self._entries}
         self._entries = {ref: self._entry(ref) for ref in found}
         self._stamps = {ref: kept for ref, kept in self._stamps.items() if ref in self._entries}
         self._active = read_active(self.root)
-        self.follow(read_copy(self.root))
+        if self._desired is None:
+            # Later only Redis tells: an API process must not know of a version sooner than of the
+            # hosts that hold it.
+            self.follow(read_copy(self.root))
         self._gone = {ref: entry for ref, entry in known.items() if self._is_missed(ref)}
-        self._scanned_at = time.monotonic()
 
     def _is_missed(self, ref: Ref) -> bool:
         active = self._desired.active if self._desired else {}

@@ -16,7 +16,14 @@ import msgspec
 import redis
 
 from app import fleet as fleets
-from app.contract import KEY_PREFIX, HostState, Message
+from app.contract import (
+    KEY_PREFIX,
+    REFUSED_KEY,
+    ROLLOUT_COUNTS_KEY,
+    HostState,
+    Message,
+    Refused,
+)
 from app.errors import (
     ManifestInvalid,
     ModelActive,
@@ -45,15 +52,19 @@ State = Literal["preparing", "done", "failed"]
 
 
 class WorkerRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A host's part; `status` is ready, waiting or failed."""
+    """A host's part; `status` is ready, waiting or failed, `code` that of the error."""
 
     hostname: str
     status: str
     error: str | None = None
+    code: str | None = None
 
 
 class Progress(Message, frozen=True, kw_only=True):
-    """How far a rollout is, or how it ended; times are Redis server seconds."""
+    """How far a rollout is, or how it ended; times are Redis server seconds.
+
+    `before` is the version that was active when it began.
+    """
 
     id: str
     ref: str
@@ -63,6 +74,17 @@ class Progress(Message, frozen=True, kw_only=True):
     started_at: float
     ended_at: float | None = None
     reason: str | None = None
+    before: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """What was asked for: swap or load."""
+        return "swap" if self.activate else "load"
+
+    @property
+    def activated(self) -> bool:
+        """Whether it made the version the active one; a load does where none was active."""
+        return self.state == "done" and (self.activate or self.before is None)
 
 
 def begin(
@@ -134,7 +156,7 @@ def advance(client: "redis.Redis", catalog: Catalog, fleet: Fleet, now: float) -
         rows = rows_of(rollout, fleet)
         reason = _failure(rollout, rows, now)
         if reason is not None or (rows and all(row.status == READY for row in rows)):
-            _end(client, catalog, rollout, _progress(rollout, rows, now, reason))
+            _end(client, catalog, rollout, _progress(catalog, rollout, rows, now, reason))
 
 
 def look(client: "redis.Redis", catalog: Catalog, fleet: Fleet, rollout_id: str) -> Progress:
@@ -144,7 +166,7 @@ def look(client: "redis.Redis", catalog: Catalog, fleet: Fleet, rollout_id: str)
         return Progress.from_message(msgspec.json.decode(raw))
     for rollout in catalog.desired().rollouts.values():
         if rollout.id == rollout_id:
-            return _progress(rollout, rows_of(rollout, fleet))
+            return _progress(catalog, rollout, rows_of(rollout, fleet))
     raise RolloutNotFound(rollout_id, OUTCOME_TTL_S)
 
 
@@ -171,7 +193,7 @@ def _row(rollout: Rollout, host: HostState) -> WorkerRow:
         # What a host says of an earlier attempt does not count.
         if has_tried:
             reason = model.error or "it holds another artifact of this version"
-            return WorkerRow(host.hostname, FAILED, reason)
+            return WorkerRow(host.hostname, FAILED, reason, model.code)
     return WorkerRow(host.hostname, WAITING)
 
 
@@ -230,11 +252,13 @@ def _call_the_roll(
 
 
 def _progress(
+    catalog: Catalog,
     rollout: Rollout,
     rows: list[WorkerRow],
     ended_at: float | None = None,
     reason: str | None = None,
 ) -> Progress:
+    before = catalog.active(Ref.parse(rollout.ref).name)
     state: State = "preparing" if ended_at is None else "failed" if reason else "done"
     return Progress(
         id=rollout.id,
@@ -245,6 +269,7 @@ def _progress(
         started_at=rollout.started_at,
         ended_at=ended_at,
         reason=reason,
+        before=None if before is None else before.version,
     )
 
 
@@ -261,8 +286,23 @@ def _end(client: "redis.Redis", catalog: Catalog, rollout: Rollout, progress: Pr
     def also(pipe: Any) -> None:
         encoded = msgspec.json.encode(progress)
         pipe.set(OUTCOME_PREFIX + rollout.id, encoded, ex=OUTCOME_TTL_S, nx=True)
+        pipe.hincrby(ROLLOUT_COUNTS_KEY, f"{ref.name} {progress.kind} {progress.state}", 1)
+        if refused := _refused(progress):
+            pipe.hset(REFUSED_KEY, rollout.ref, msgspec.json.encode(refused))
+        else:
+            pipe.hdel(REFUSED_KEY, rollout.ref)
 
     catalog.follow(document.change(client, catalog.desired(), edit, also))
+
+
+def _refused(progress: Progress) -> Refused | None:
+    if progress.reason is None:
+        return None
+    # Workers fail alike, as a rule: the first one speaks for all.
+    first = next((row for row in progress.workers if row.error), None)
+    reason = progress.reason if first is None else f"{progress.reason}: {first.error}"
+    code = None if first is None else first.code
+    return Refused(reason=reason, code=code, at=progress.ended_at or 0.0)
 
 
 def _committed(desired: Desired, catalog: Catalog, ref: Ref, activate: bool) -> Desired:

@@ -5,6 +5,7 @@ from app.api.routes.health import blp as health
 from app.api.routes.metrics import blp as metrics
 from app.api.routes.models import blp as models
 from app.api.routes.predict import blp as predict
+from app.api.routes.rollouts import blp as rollouts
 from app.api.routes.stats import blp as stats
 
-BLUEPRINTS: tuple[Blueprint, ...] = (predict, models, health, stats, metrics)
+BLUEPRINTS: tuple[Blueprint, ...] = (predict, models, rollouts, health, stats, metrics)

@@ -28,6 +28,7 @@ def ready() -> dict[str, Any]:
     """Whether a prediction by the default model can be made now."""
     predictions = services().predictions
     try:
+        predictions.fleet()
         entry = predictions.catalog.get(predictions.catalog.resolve())
         predictions.device(entry)
     except ServingError as error:

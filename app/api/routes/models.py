@@ -37,5 +37,5 @@ def get_model(ref: str) -> dict[str, Any]:
     default model (`v2`).
     """
     predictions = services().predictions
-    catalog = predictions.catalog
-    return describe(catalog.get(catalog.resolve(ref[:MAX_REF_CHARS])), catalog, predictions.fleet())
+    catalog, fleet = predictions.catalog, predictions.fleet()
+    return describe(catalog.get(catalog.resolve(ref[:MAX_REF_CHARS])), catalog, fleet)

@@ -51,6 +51,8 @@ class Problem(msgspec.Struct, frozen=True):
         answer = Response(msgspec.json.encode(self), self.status, content_type=PROBLEM_TYPE)
         if retry_after_s is not None:
             answer.headers["Retry-After"] = str(retry_after_s)
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            answer.headers["WWW-Authenticate"] = "Bearer"
         return answer
 
 

@@ -6,11 +6,13 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
+from rich.pretty import pretty_repr
 
 from app.errors import ConfigError
 from app.settings import Settings, leaves, load
 
 ROOT = Path(__file__).parents[3]
+SECRET = "correct-horse-battery-staple"
 DEFAULTS = dict(leaves(msgspec.to_builtins(Settings())))
 
 
@@ -107,12 +109,50 @@ def test_missing_named_file_is_refused(tmp_path):
 @pytest.mark.parametrize("key", DEFAULTS)
 def test_every_key_can_be_set_by_environment(tmp_path, key):
     name = "MLSERVE_" + key.upper().replace(".", "__")
-    value = {"redis.url": "redis://h:1/0"}.get(key, DEFAULTS[key])
+    given = {"redis.url": "redis://h:1/0", "admin.token": SECRET}
+    value = given.get(key, DEFAULTS[key])
     text = "null" if value is None else str(value).lower() if value in (True, False) else str(value)
 
     loaded = load(write(tmp_path, ""), {name: text})
 
     assert loaded.origins == {key: name}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"admin: {SECRET}",
+        f"admin: [{SECRET}]",
+        f"admin: {{token: '{SECRET} with spaces'}}",
+        f"admin: {{tokem: {SECRET}}}",
+        f"admim: {{token: {SECRET}}}",
+        f"admin: {{token: [{SECRET}]}}",
+        f"admin: {{token: {SECRET}",
+        f"admin:\n  token: {SECRET}: {SECRET}",
+        f"admin:\n\ttoken: {SECRET}",
+    ],
+)
+def test_wrong_file_is_refused_without_quoting_the_token(tmp_path, text):
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, text), {})
+
+    assert SECRET not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["MLSERVE_ADMIN__TOKEN", "MLSERVE_ADMIN", "MLSERVE_ADMIN__KEY"])
+def test_wrong_variable_is_refused_without_quoting_the_token(tmp_path, name):
+    with pytest.raises(ConfigError, match="admin") as caught:
+        load(write(tmp_path, ""), {name: f"{SECRET} with spaces"})
+
+    assert SECRET not in str(caught.value)
+
+
+def test_no_form_of_the_settings_shows_the_token(tmp_path):
+    loaded = load(write(tmp_path, ""), {"MLSERVE_ADMIN__TOKEN": SECRET})
+
+    assert loaded.settings.admin.token == SECRET
+    assert SECRET not in repr(loaded) + str(loaded.settings) + pretty_repr(loaded.settings)
 
 
 def test_shipped_file_states_every_default():

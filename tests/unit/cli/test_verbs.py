@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from cli.main import main
 
+TOKEN = "correct-horse-battery-staple"
 SECRET_URL = "redis://user:hunter2@127.0.0.1:1/0"
 
 
@@ -45,6 +46,19 @@ def test_config_masks_the_password_of_redis(config, form):
 
     assert "redis://user:***@127.0.0.1:1/0" in result.output
     assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["for people", "as json"])
+def test_config_masks_the_admin_token_and_tells_where_it_came_from(config, monkeypatch, form):
+    unset = run(config, "config", *form).output
+    monkeypatch.setenv("MLSERVE_ADMIN__TOKEN", TOKEN)
+
+    shown = run(config, "config", *form).output
+
+    assert "***" in shown.replace("redis://user:***", "")
+    assert "MLSERVE_ADMIN__TOKEN" in shown
+    assert "***" not in unset.replace("redis://user:***", "")
+    assert TOKEN not in shown
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,13 @@ import msgspec
 import pytest
 
 from app.api import create_app, create_front
+from app.api.services import services_of
 from app.inference.local import LocalGateway
 from app.models.catalog import Catalog
 from app.models.registry import Registry
 from app.settings import Limits, Monitoring, Redis, Settings
 from tests.models import activate, build_model
+from tests.unit.app.api.hosts import Hosts
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +69,33 @@ def make_front(settings, gateway):
         return create_front(msgspec.structs.replace(settings, **changes), replaced_gateway)
 
     return make
+
+
+@pytest.fixture
+def hosts(redis_client, models_dir):
+    """Publishes what workers would say of themselves."""
+    return Hosts(redis_client, models_dir)
+
+
+@pytest.fixture
+def connect(redis_server, settings):
+    """Makes clients of apps that look at the real Redis; their threads end with the test."""
+    made = []
+
+    def make(**changes):
+        where = Redis(url=redis_server.url)
+        app = create_app(msgspec.structs.replace(settings, redis=where, **changes))
+        made.append(app)
+        return app.test_client()
+
+    yield make
+    for app in made:
+        services_of(app).predictions.close()
+
+
+@pytest.fixture
+def fleet_client(hosts, connect):
+    """A client of an app that sees two workers, which hold sentiment-v2."""
+    for hostname in ("w1@test", "w2@test"):
+        hosts.hold(hostname, "sentiment-v2")
+    return connect()

@@ -1,0 +1,138 @@
+"""API process. What changes models: swap, roll back, load, unload; and how far a change is."""
+
+from typing import Any
+
+from flask import request
+
+from app.api import prefer
+from app.api.extensions import REQUEST_ID_HEADER, Blueprint, View
+from app.api.gate import B
+from app.api.routes.models import MAX_REF_CHARS
+from app.api.schemas.rollouts import EXAMPLE, LoadBody, RolloutSchema, SwapBody, describe
+from app.api.services import services
+from app.errors import (
+    BrokerUnavailable,
+    LoadFailed,
+    ManifestInvalid,
+    ModelActive,
+    ModelNotFound,
+    NoPreviousVersion,
+    NoWorker,
+    RolloutNotFound,
+    ServingError,
+    SwapFailed,
+    SwapInProgress,
+)
+from app.models.base import Ref
+
+# What it takes a worker to load a model, roughly.
+ASK_AGAIN_S = 1
+MAX_ID_CHARS = 64
+CANNOT_BEGIN = (
+    *(ModelNotFound, SwapInProgress, ManifestInvalid),
+    *(NoWorker, BrokerUnavailable, ServingError),
+)
+
+Answer = tuple[dict[str, Any], int, dict[str, str]]
+
+blp = Blueprint("rollouts", __name__, description="Change which versions serve")
+
+_TEXT = {"type": "string"}
+_SECONDS = {"type": "integer", "minimum": 1}
+ACCEPTED_HEADERS = {
+    "Location": {"description": "Where to ask how far it is.", "schema": _TEXT},
+    "Retry-After": {"description": "Seconds to wait before that.", "schema": _SECONDS},
+    prefer.APPLIED_HEADER: {"description": "What was honoured.", "schema": _TEXT},
+}
+
+
+def answers(view: View) -> View:
+    """A rollout that is done, or one that is on its way."""
+    described = blp.response(200, RolloutSchema, example=EXAMPLE, headers=REQUEST_ID_HEADER)(view)
+    changed: View = blp.alt_response(
+        202,
+        schema=RolloutSchema,
+        description="It goes on, and nobody needs to wait for it.",
+        example=EXAMPLE | {"state": "preparing", "activated": False, "ended_at": None},
+        headers=REQUEST_ID_HEADER | ACCEPTED_HEADERS,
+        success=True,
+    )(described)
+    return blp.reads(prefer.ASYNC_PARAMETER)(changed)
+
+
+@blp.route("/models/<name>/swap", methods=["POST"])
+@blp.accepts(SwapBody, example={"version": "v1"})
+@answers
+@blp.raises(*CANNOT_BEGIN, SwapFailed)
+@blp.admin
+def swap(name: str) -> Answer:
+    """Make a version the active one, once every live worker holds it.
+
+    Where one cannot, nothing changes and `errors` has each worker's reason. The version that was
+    active stays loaded, for a rollback.
+    """
+    body = _body(SwapBody)
+    return _answer(services().rollouts.swap(Ref(name[:MAX_REF_CHARS], body.version)))
+
+
+@blp.route("/models/<name>/rollback", methods=["POST"])
+@answers
+@blp.raises(*CANNOT_BEGIN, NoPreviousVersion, SwapFailed)
+@blp.admin
+def roll_back(name: str) -> Answer:
+    """Swap to the version that was active before. Needs no body."""
+    return _answer(services().rollouts.roll_back(name[:MAX_REF_CHARS]))
+
+
+@blp.route("/models/load", methods=["POST"])
+@blp.accepts(LoadBody, example={"model_version": "sentiment-v3"})
+@answers
+@blp.raises(*CANNOT_BEGIN, LoadFailed)
+@blp.admin
+def load() -> Answer:
+    """Have every live worker hold a version that is on disk; what is active stays."""
+    rollouts = services().rollouts
+    return _answer(rollouts.load(rollouts.find(_body(LoadBody).model_version)))
+
+
+@blp.route("/models/<ref>", methods=["DELETE"])
+@blp.response(204, headers=REQUEST_ID_HEADER)
+@blp.raises(ModelNotFound, ModelActive, SwapInProgress, BrokerUnavailable, ServingError)
+@blp.admin
+def unload(ref: str) -> None:
+    """Have no worker hold a version. It stays on disk."""
+    rollouts = services().rollouts
+    rollouts.unload(rollouts.find(ref[:MAX_REF_CHARS]))
+
+
+@blp.route("/rollouts/<rollout_id>")
+@blp.response(200, RolloutSchema, example=EXAMPLE, headers=REQUEST_ID_HEADER)
+@blp.raises(RolloutNotFound, BrokerUnavailable, ServingError)
+def get_rollout(rollout_id: str) -> Answer:
+    """How far a swap or load is, or how it ended."""
+    seen = services().rollouts.progress(rollout_id[:MAX_ID_CHARS])
+    headers = {"Cache-Control": "no-store"}
+    if seen.state == "preparing":
+        headers["Retry-After"] = str(ASK_AGAIN_S)
+    return describe(seen), 200, headers
+
+
+def _body(kind: type[B]) -> B:
+    gate = services().gate
+    return gate.decode(gate.read(request.environ), kind)
+
+
+def _answer(rollout_id: str) -> Answer:
+    rollouts, given = services().rollouts, request.headers.get(prefer.HEADER)
+    wait_s, is_async = prefer.wait_s(given), prefer.is_async(given)
+    applied = [prefer.ASYNC] if is_async else []
+    applied += [f"wait={wait_s}"] if wait_s else []
+    headers = {prefer.APPLIED_HEADER: ", ".join(applied)} if applied else {}
+    if is_async and wait_s is None:
+        seen = rollouts.progress(rollout_id)
+    else:
+        seen = rollouts.wait(rollout_id, wait_s)
+        if seen.state == "done":
+            return describe(seen), 200, headers
+    location = {"Location": f"/rollouts/{rollout_id}", "Retry-After": str(ASK_AGAIN_S)}
+    return describe(seen), 202, headers | location
