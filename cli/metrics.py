@@ -9,7 +9,10 @@ from prometheus_client import CollectorRegistry, Metric, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from app.errors import PortTaken
+from app.models.catalog import Catalog
+from app.monitoring.fleet_metrics import FleetCollector
 from app.settings import Settings
+from cli.inventory import look_at_fleet
 
 
 class LiveCollector(MultiProcessCollector):
@@ -30,6 +33,8 @@ def serve_metrics(settings: Settings, directory: Path) -> Callable[[], None]:
     """Serve `directory` until the returned function is called; `PortTaken` where it cannot."""
     registry = CollectorRegistry()
     LiveCollector(registry, directory)
+    catalog = Catalog(settings.models_dir, settings.default_model)
+    registry.register(FleetCollector(catalog, lambda: look_at_fleet(settings)))
     host, port = settings.server.host, settings.monitoring.port
     try:
         server, thread = start_http_server(port, host, registry)

@@ -22,6 +22,7 @@ from app.inference.gateway import CeleryGateway, Gateway
 from app.inference.rollouts import Rollouts
 from app.inference.service import Predictions
 from app.models.catalog import Catalog
+from app.monitoring.fleet_metrics import FleetCollector
 from app.monitoring.metrics import Metrics
 from app.settings import Settings
 
@@ -64,6 +65,8 @@ def create_app(settings: Settings, gateway: Gateway | None = None) -> Flask:
     counted = exporter.metrics if exporter else None
     gateway = gateway or CeleryGateway(settings)
     predictions = Predictions(settings, catalog, gateway, counted)
+    if counted:
+        counted.include(FleetCollector(catalog, predictions.fleet))
     rollouts = Rollouts(settings, Catalog(settings.models_dir, settings.default_model), gateway)
     attach(app, Services(settings, Gate(settings.limits), predictions, rollouts, exporter))
     api = Api(app)

@@ -9,43 +9,33 @@ from app.errors import ModelNotFound
 from app.fleet import Fleet
 from app.models.base import Manifest
 from app.models.catalog import Catalog, Entry
+from app.models.standing import standing, wanted_refs
 
 
-def describe(entry: Entry, catalog: Catalog, fleet: Fleet) -> dict[str, Any]:
-    """What `ModelSchema` documents."""
-    ref = str(entry.ref)
-    status, reason = availability(entry, fleet)
-    return {
-        "ref": ref,
-        "name": entry.ref.name,
-        "version": entry.ref.version,
-        "active": catalog.active(entry.ref.name) == entry.ref,
-        "default": _is_default(entry, catalog),
-        "status": status,
-        "reason": reason,
-        "workers": [
-            _holder(host, model)
-            for host in fleet.hosts
-            for model in host.models
-            if model.ref == ref
-        ],
-    } | _on_disk(entry.manifest)
+class Inventory:
+    """One look at the versions on disk and the fleet; `watch` is that of the settings."""
 
+    def __init__(self, catalog: Catalog, fleet: Fleet, watch: bool) -> None:
+        self._catalog, self._fleet = catalog, fleet
+        self._wanted = wanted_refs(catalog, fleet, watch)
 
-def availability(entry: Entry, fleet: Fleet) -> tuple[str, str | None]:
-    """("ready" | "loading" | "unavailable", why not)."""
-    ref = str(entry.ref)
-    if entry.error is not None:
-        return "unavailable", str(entry.error)
-    if not fleet.reachable:
-        return "unavailable", fleet.reason
-    if fleet.holders(ref):
-        return "ready", None
-    for failure in fleet.failures(ref):
-        return "unavailable", failure.error
-    if not fleet.hosts:
-        return "unavailable", "there is no live worker"
-    return "loading", None
+    def describe(self, entry: Entry) -> dict[str, Any]:
+        """What `ModelSchema` documents."""
+        ref, catalog = str(entry.ref), self._catalog
+        return {
+            "ref": ref,
+            "name": entry.ref.name,
+            "version": entry.ref.version,
+            "active": catalog.active(entry.ref.name) == entry.ref,
+            "default": _is_default(entry, catalog),
+            **standing(entry, self._fleet, self._wanted)._asdict(),
+            "workers": [
+                _holder(host, model)
+                for host in self._fleet.hosts
+                for model in host.models
+                if model.ref == ref
+            ],
+        } | _on_disk(entry.manifest)
 
 
 def _holder(host: HostState, model: HeldModel) -> dict[str, Any]:
@@ -54,6 +44,7 @@ def _holder(host: HostState, model: HeldModel) -> dict[str, Any]:
         "device": host.device,
         "status": model.status,
         "error": model.error,
+        "code": model.code,
         "memory_bytes": model.memory_bytes,
         "loaded_at": model.loaded_at,
     }

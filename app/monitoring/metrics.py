@@ -18,6 +18,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from app.models.base import Ref
 
@@ -37,6 +38,7 @@ class Metrics:
         # A second series for every counter, with the time at which it began: nobody reads it.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
+        self._looks: list[Collector] = []
         self._declare_requests()
         self._declare_predictions()
 
@@ -112,10 +114,17 @@ class Metrics:
         """Count `texts` that the version `ref` could not classify."""
         self.prediction_failures.labels(*Ref.parse(ref), code).inc(texts)
 
+    def include(self, collector: Collector) -> None:
+        """Read `collector` together with what is counted, once for all processes."""
+        self._looks.append(collector)
+        self.registry.register(collector)
+
     def readable(self) -> CollectorRegistry:
         """The registry to read from: that of all processes together where there are several."""
         if MULTIPROC_VARIABLE not in os.environ:
             return self.registry
         merged = CollectorRegistry()
         MultiProcessCollector(merged)  # type: ignore[no-untyped-call]
+        for collector in self._looks:
+            merged.register(collector)
         return merged

@@ -8,7 +8,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.samples import Sample
 
-from app.fleet import Fleet
+from app.fleet import READY, RETIRING, Fleet
 from app.monitoring.metrics import Metrics
 
 PERCENTILES = (0.5, 0.95, 0.99)
@@ -42,9 +42,11 @@ class WorkerState(msgspec.Struct, frozen=True):
     device: str
     queues: list[str]
     ready: list[str]
+    retiring: list[str]
     failed: dict[str, str]
     memory_bytes: int
     chunks: int
+    generation: int
     started_at: float
 
 
@@ -153,10 +155,12 @@ def _workers(fleet: Fleet) -> list[WorkerState]:
             pid=host.pid,
             device=host.device,
             queues=host.queues,
-            ready=[model.ref for model in host.models if model.error is None],
+            ready=[model.ref for model in host.models if model.status == READY],
+            retiring=[model.ref for model in host.models if model.status == RETIRING],
             failed={model.ref: model.error for model in host.models if model.error},
             memory_bytes=host.memory_bytes,
             chunks=host.chunks,
+            generation=host.generation,
             started_at=host.started_at,
         )
         for host in fleet.hosts

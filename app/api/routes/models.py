@@ -3,10 +3,11 @@
 from typing import Any
 
 from app.api.extensions import REQUEST_ID_HEADER, Blueprint
-from app.api.inventory import describe
+from app.api.inventory import Inventory
 from app.api.schemas.models import ModelSchema, ModelsSchema
 from app.api.services import services
 from app.errors import ModelNotFound, ServingError
+from app.models.catalog import Catalog
 
 # Longer ones cannot exist, and the answer names what was asked for.
 MAX_REF_CHARS = 130
@@ -19,11 +20,10 @@ blp = Blueprint("models", __name__, description="Versions on disk and in the wor
 @blp.raises(ServingError)
 def list_models() -> dict[str, Any]:
     """All versions, sorted."""
-    predictions = services().predictions
-    catalog, fleet = predictions.catalog, predictions.fleet()
+    catalog, inventory = _look()
     return {
         "default_model": catalog.default_model,
-        "models": [describe(entry, catalog, fleet) for entry in catalog.entries().values()],
+        "models": [inventory.describe(entry) for entry in catalog.entries().values()],
     }
 
 
@@ -36,6 +36,11 @@ def get_model(ref: str) -> dict[str, Any]:
     `ref` is an exact version (`sentiment-v2`), a name (its active version) or a version of the
     default model (`v2`).
     """
-    predictions = services().predictions
-    catalog, fleet = predictions.catalog, predictions.fleet()
-    return describe(catalog.get(catalog.resolve(ref[:MAX_REF_CHARS])), catalog, fleet)
+    catalog, inventory = _look()
+    return inventory.describe(catalog.get(catalog.resolve(ref[:MAX_REF_CHARS])))
+
+
+def _look() -> tuple[Catalog, Inventory]:
+    has = services()
+    catalog, fleet = has.predictions.catalog, has.predictions.fleet()
+    return catalog, Inventory(catalog, fleet, has.settings.models.watch)

@@ -1,8 +1,13 @@
 """API process. Answers of /models."""
 
+from typing import get_args
+
 from marshmallow import Schema, fields
 
-STATUSES = ("ready", "loading", "unavailable")
+from app.fleet import FAILED, READY, RETIRING
+from app.models.standing import Status
+
+STATUSES = get_args(Status)
 
 
 class HolderSchema(Schema):
@@ -10,8 +15,11 @@ class HolderSchema(Schema):
 
     hostname = fields.String(required=True)
     device = fields.String(required=True)
-    status = fields.String(required=True)
+    status = fields.String(required=True, metadata={"enum": [READY, RETIRING, FAILED]})
     error = fields.String(required=True, allow_none=True)
+    code = fields.String(
+        required=True, allow_none=True, metadata={"description": "The kind of error."}
+    )
     memory_bytes = fields.Integer(required=True)
     loaded_at = fields.Float(required=True, metadata={"description": "Seconds since the epoch."})
 
@@ -66,11 +74,19 @@ class ModelSchema(Schema):
         required=True,
         metadata={
             "enum": list(STATUSES),
-            "description": "`ready`: a live worker holds it; `loading`: workers are there, none "
-            "holds it yet; `unavailable`: see `reason`.",
+            "description": "`ready`: a live worker holds it; `loading`: workers are to hold it, "
+            "and none does yet; `retiring`: it is kept for requests on their way; `unloaded`: no "
+            "worker is to hold it; `failed`, `unavailable`: see `reason`.",
         },
     )
-    reason = fields.String(required=True, allow_none=True)
+    reason = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Why not, or why not on every worker."},
+    )
+    code = fields.String(
+        required=True, allow_none=True, metadata={"description": "The kind of error in `reason`."}
+    )
     workers = fields.List(fields.Nested(HolderSchema), required=True)
     format = fields.String(required=True, allow_none=True)
     device = fields.String(required=True, allow_none=True)

@@ -51,6 +51,11 @@ class WorkerSchema(Schema):
     device = fields.String(required=True)
     queues = fields.List(fields.String(), required=True)
     ready = fields.List(fields.String(), required=True, metadata={"description": "Refs it holds."})
+    retiring = fields.List(
+        fields.String(),
+        required=True,
+        metadata={"description": "Refs that it keeps for requests on their way."},
+    )
     failed = fields.Dict(
         required=True,
         keys=fields.String(),
@@ -59,6 +64,10 @@ class WorkerSchema(Schema):
     )
     memory_bytes = fields.Integer(required=True)
     chunks = fields.Integer(required=True, metadata={"description": "Chunks answered."})
+    generation = fields.Integer(
+        required=True,
+        metadata={"description": "Of the changes of what should be held, the last it has seen to."},
+    )
     started_at = fields.Float(required=True, metadata={"description": "Seconds since the epoch."})
 
 

@@ -22,8 +22,9 @@ def test_models_lists_every_version_with_status_and_holders(client):
     rows = {row["ref"]: row for row in listed["models"]}
     assert listed["default_model"] == "sentiment"
     assert list(rows) == ["broken-v1", "sentiment-v1", "sentiment-v2"]
-    assert [row["status"] for row in rows.values()] == ["unavailable", "ready", "ready"]
+    assert [row["status"] for row in rows.values()] == ["failed", "ready", "ready"]
     assert "model.yaml" in rows["broken-v1"]["reason"]
+    assert rows["broken-v1"]["code"] == "manifest_invalid"
     assert [row["active"] for row in rows.values()] == [True, False, True]
     assert [row["default"] for row in rows.values()] == [False, False, True]
     assert [holder["hostname"] for holder in rows["sentiment-v2"]["workers"]] == ["local"]

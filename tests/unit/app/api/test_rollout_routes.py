@@ -147,6 +147,17 @@ def test_rollout_that_failed_tells_code_and_reason_by_worker(fleet_client, hosts
     assert {row["code"] for row in told["workers"]} == {"golden_mismatch"}
 
 
+def test_reason_of_a_failed_swap_stays_with_the_version(fleet_client, hosts):
+    all_hold(hosts, "sentiment-v2", failed=BROKEN)
+    swap(fleet_client)
+    all_hold(hosts, "sentiment-v2")
+
+    model = fleet_client.get("/models/v1").json
+
+    assert (model["status"], model["code"]) == ("failed", "golden_mismatch")
+    assert "says neutral to a good day" in model["reason"]
+
+
 def test_another_swap_meanwhile_is_refused(fleet_client, hosts):
     swap(fleet_client, "v1", **ASYNC)
 
@@ -236,6 +247,22 @@ def test_unload_answers_nothing_and_has_no_worker_want_it(fleet_client, redis_cl
 
     assert (answer.status_code, answer.data) == (204, b"")
     assert b'"unloaded":["sentiment-v1"]' in redis_client.get("mlserve:desired")
+
+
+def test_every_rollout_is_counted_once_by_how_it_ended(fleet_client, hosts):
+    all_hold(hosts, "sentiment-v2", failed=BROKEN)
+    swap(fleet_client)
+    all_hold(hosts, "sentiment-v1", "sentiment-v2")
+    for version in ("v1", "v2", "v1"):
+        swap(fleet_client, version)
+
+    lines = fleet_client.get("/metrics").text.splitlines()
+
+    assert [line for line in lines if line.startswith("mlserve_rollouts_total{")] == [
+        'mlserve_rollouts_total{kind="swap",model="sentiment",outcome="done"} 3.0',
+        'mlserve_rollouts_total{kind="swap",model="sentiment",outcome="failed"} 1.0',
+    ]
+    assert 'mlserve_model_active_info{model="sentiment",version="v1"} 1.0' in lines
 
 
 @pytest.mark.parametrize("ref", ["sentiment-v2", "sentiment"])
