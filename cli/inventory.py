@@ -7,14 +7,17 @@ import redis
 
 from app import fleet
 from app.broker import redis_client
-from app.contract import HeldModel
-from app.fleet import READY, Fleet
+from app.fleet import Fleet
 from app.models.catalog import Catalog, Entry
+from app.models.standing import Standing, standing, wanted_refs
 from app.settings import Settings
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One version; `memory_bytes` is the most that a worker says it takes."""
+    """One version; `memory_bytes` is the most that a worker says it takes.
+
+    `error` says why it is not ready, or not on every worker.
+    """
 
     ref: str
     active: bool
@@ -22,6 +25,7 @@ class Row(msgspec.Struct, frozen=True):
     format: str | None
     status: str
     error: str | None
+    code: str | None
     loaded_on: list[str]
     memory_bytes: int | None
     accuracy: float | None
@@ -42,7 +46,12 @@ def look_at_fleet(settings: Settings) -> Fleet:
 def rows(settings: Settings, seen: Fleet) -> list[Row]:
     """Every version on disk, with what the workers in `seen` say of it."""
     catalog = Catalog(settings.models_dir, settings.default_model)
-    return [_row(catalog, entry, seen) for entry in catalog.entries(fresh=True).values()]
+    catalog.follow(seen.desired)
+    wanted = wanted_refs(catalog, seen, settings.models.watch)
+    return [
+        _row(catalog, entry, seen, standing(entry, seen, wanted))
+        for entry in catalog.entries().values()
+    ]
 
 
 def summary(row: Row) -> str:
@@ -52,20 +61,22 @@ def summary(row: Row) -> str:
     return f"{row.ref}{mark}, {accuracy if row.error is None else row.error}"
 
 
-def _row(catalog: Catalog, entry: Entry, seen: Fleet) -> Row:
+def _row(catalog: Catalog, entry: Entry, seen: Fleet, found: Standing) -> Row:
     ref = str(entry.ref)
-    said = {h.hostname: m for h in seen.hosts for m in h.models if m.ref == ref}
-    ready = {hostname: model for hostname, model in said.items() if model.status == READY}
+    holders = {host.hostname: host for host in seen.holders(ref)}
+    held = [model for host in holders.values() for model in host.models if model.ref == ref]
     metadata = entry.manifest.metadata if entry.manifest else None
     return Row(
         ref=ref,
         active=catalog.active(entry.ref.name) == entry.ref,
         default=_is_default(catalog, entry),
         format=entry.manifest.format if entry.manifest else None,
-        status=_status(entry, said, ready),
-        error=_error(entry, said),
-        loaded_on=sorted(ready),
-        memory_bytes=max((m.memory_bytes for m in ready.values()), default=None),
+        status=found.status,
+        # That no worker can be seen is said once, not of every version.
+        error=None if found.status == "unavailable" else found.reason,
+        code=found.code,
+        loaded_on=sorted(holders),
+        memory_bytes=max((model.memory_bytes for model in held), default=None),
         accuracy=metadata.accuracy if metadata else None,
         macro_f1=metadata.macro_f1 if metadata else None,
         trained_at=metadata.trained_at if metadata else None,
@@ -76,20 +87,6 @@ def _row(catalog: Catalog, entry: Entry, seen: Fleet) -> Row:
 def _is_default(catalog: Catalog, entry: Entry) -> bool:
     active = catalog.active(catalog.default_model)
     return entry.ref == active or str(entry.ref) == catalog.default_model
-
-
-def _status(entry: Entry, said: dict[str, HeldModel], ready: dict[str, HeldModel]) -> str:
-    if entry.error is not None:
-        return "invalid"
-    if ready:
-        return "loaded"
-    return "failed" if _error(entry, said) else "not loaded"
-
-
-def _error(entry: Entry, said: dict[str, HeldModel]) -> str | None:
-    if entry.error is not None:
-        return str(entry.error)
-    return next((model.error for model in said.values() if model.error), None)
 
 
 def as_data(items: list[Row]) -> list[Any]:

@@ -13,9 +13,14 @@ from cli.options import config_option
 from cli.predict import predict
 from cli.serve import serve
 from cli.stats import stats
+from cli.swap import rollback, swap
 from cli.train import train
+from cli.unload import unload
 
-VERBS = (serve, predict, load, list_models, stats, benchmark, train, config)
+VERBS = (
+    *(serve, predict, load, swap, rollback, unload, list_models),
+    *(stats, benchmark, train, config),
+)
 
 
 class ReadableErrors(click.Group):

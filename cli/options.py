@@ -32,6 +32,11 @@ class Call:
         """The effective settings."""
         return self.loaded.settings
 
+    def tell(self, line: str) -> None:
+        """Print a line of progress, for people alone."""
+        if not self.as_json:
+            click.echo(line)
+
     def show(self, data: Any, human: Callable[[], None]) -> None:
         """Print `data` as one JSON document with --json, else what `human` prints."""
         if self.as_json:

@@ -9,7 +9,9 @@ import msgspec
 from app.models.base import NAME_PATTERN, VERSION_PATTERN, Manifest, Ref, check_name
 from app.training.recipes import RECIPES
 from app.training.split import DEFAULT_SHARE
+from cli.load import spread
 from cli.options import Call, megabytes, print_table, verb
+from cli.rollouts import check
 
 
 @click.command()
@@ -43,13 +45,16 @@ def train(
 ) -> None:
     """Train a model version from labelled texts.
 
-    DATA is a .csv, .tsv or .jsonl file; the version is written to the models directory. A fixed
-    rule holds out a part of the texts; the figures are measured on that part.
+    DATA is a .csv, .tsv or .jsonl file; the version is written to the models directory, and running
+    workers load it. A fixed rule holds out a part of the texts; the figures are measured on that
+    part.
     """
     ref = Ref(check_name(name, NAME_PATTERN), check_name(version, VERSION_PATTERN))
     target = models_dir or Path(call.settings.models_dir)
     manifest = _run({"data": data, "ref": ref, "models_dir": target, **options})
     call.show(msgspec.to_builtins(manifest), lambda: _print(manifest, target))
+    if target.resolve() == Path(call.settings.models_dir) and (seen := spread(call, ref, None)):
+        check(seen)
 
 
 def _run(options: dict[str, Any]) -> Manifest:

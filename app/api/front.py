@@ -51,7 +51,12 @@ class Front:
         elif (path := scope["path"]) in self._views and scope.get("method") == METHOD:
             await self._answer(path, scope, receive, send)
         else:
-            await self._flask(scope, receive, send)
+
+            async def receive_one() -> Message:
+                # granian's is awaitable, and no coroutine, which a2wsgi needs.
+                return await receive()
+
+            await self._flask(scope, receive_one, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()

@@ -5,7 +5,9 @@ What happens is in `app.models.rollout`; workers carry it on whether anybody wai
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from app import fleet
 from app.broker import redis_client
@@ -128,6 +130,22 @@ class Rollouts:
             seen = fleet.read(self._redis)
         self._catalog.follow(seen.desired)
         return seen
+
+
+def describe(progress: Progress) -> dict[str, Any]:
+    """What is told of a rollout, in JSON types."""
+    return {
+        "id": progress.id,
+        "kind": progress.kind,
+        "model_version": progress.ref,
+        "state": progress.state,
+        "activated": progress.activated,
+        "previous_version": progress.before,
+        "workers": msgspec.to_builtins(progress.workers),
+        "started_at": progress.started_at,
+        "ended_at": progress.ended_at,
+        "reason": progress.reason,
+    }
 
 
 def failure(progress: Progress) -> SwapFailed | LoadFailed:

@@ -147,6 +147,24 @@ def unload(client: "redis.Redis", catalog: Catalog, ref: Ref) -> None:
     catalog.follow(document.change(client, catalog.desired(), edit))
 
 
+def ask_for(client: "redis.Redis | None", catalog: Catalog, ref: Ref) -> None:
+    """Have hosts that start later hold `ref`, where none runs; no client where Redis is away.
+
+    Raises redis errors and `OSError`.
+    """
+
+    def edit(desired: Desired) -> Desired:
+        unloaded = [other for other in desired.unloaded if other != str(ref)]
+        return _with(desired, loaded=sorted({*desired.loaded, str(ref)}), unloaded=unloaded)
+
+    known = catalog.desired()
+    if client is not None:
+        document.write_copy(catalog.root, document.change(client, known, edit))
+    elif (after := edit(known)) != known:
+        # Redis gets it from the copy, which is ahead then.
+        document.write_copy(catalog.root, _with(after, generation=known.generation + 1))
+
+
 def advance(client: "redis.Redis", catalog: Catalog, fleet: Fleet, now: float) -> None:
     """End every rollout that can be ended; raises redis errors."""
     for known in list(catalog.desired().rollouts.values()):

@@ -8,7 +8,7 @@ from app.api import prefer
 from app.api.extensions import REQUEST_ID_HEADER, Blueprint, View
 from app.api.gate import B
 from app.api.routes.models import MAX_REF_CHARS
-from app.api.schemas.rollouts import EXAMPLE, LoadBody, RolloutSchema, SwapBody, describe
+from app.api.schemas.rollouts import EXAMPLE, LoadBody, RolloutSchema, SwapBody
 from app.api.services import services
 from app.errors import (
     BrokerUnavailable,
@@ -23,6 +23,7 @@ from app.errors import (
     SwapFailed,
     SwapInProgress,
 )
+from app.inference.rollouts import describe
 from app.models.base import Ref
 
 # What it takes a worker to load a model, roughly.

@@ -1,14 +1,11 @@
 """API process. Bodies of what changes models, and the rollout that they answer with."""
 
-from typing import Any
-
 import msgspec
 from marshmallow import Schema, fields
 from marshmallow.validate import Regexp
 
 from app.api.schemas.predict import MODEL_PATTERN, ModelVersion
 from app.models.base import VERSION_PATTERN, Version
-from app.models.rollout import Progress
 from app.settings import Limits
 
 STATES = ("preparing", "done", "failed")
@@ -109,19 +106,3 @@ EXAMPLE = {
     "ended_at": 1795479142.482,
     "reason": None,
 }
-
-
-def describe(seen: Progress) -> dict[str, Any]:
-    """What `RolloutSchema` documents."""
-    return {
-        "id": seen.id,
-        "kind": seen.kind,
-        "model_version": seen.ref,
-        "state": seen.state,
-        "activated": seen.activated,
-        "previous_version": seen.before,
-        "workers": msgspec.to_builtins(seen.workers),
-        "started_at": seen.started_at,
-        "ended_at": seen.ended_at,
-        "reason": seen.reason,
-    }

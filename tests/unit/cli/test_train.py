@@ -46,6 +46,18 @@ def test_train_with_json_prints_the_manifest_alone(data):
     assert manifest["metadata"]["accuracy"] > 0.9
 
 
+def test_train_into_the_models_directory_has_the_workers_hold_the_version(data, monkeypatch):
+    monkeypatch.setenv("MLSERVE_MODELS_DIR", str(data.parent / "served"))
+    monkeypatch.setenv("MLSERVE_REDIS_URL", "unix:///nonexistent/redis.sock")
+    named = ["--name", "films", "--version", "v1", "--recipe", "tfidf-logreg"]
+    columns = ["--text-column", "review", "--label-column", "verdict"]
+
+    result = CliRunner().invoke(main, ["train", str(data), *named, *columns])
+
+    assert result.exit_code == 0
+    assert "films-v1 will be loaded at the next start" in result.stdout
+
+
 def test_train_twice_gives_the_same_figures(data):
     first = json.loads(train(data, "--json").stdout)
     second = json.loads(train(data, "--json").stdout)

@@ -9,8 +9,8 @@ from app.inference.local import LocalGateway
 from app.models.catalog import Catalog
 from app.models.registry import Registry
 from app.settings import Limits, Monitoring, Redis, Settings
+from tests.hosts import Hosts
 from tests.models import activate, build_model
-from tests.unit.app.api.hosts import Hosts
 
 
 @pytest.fixture(scope="session")
