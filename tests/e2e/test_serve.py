@@ -164,7 +164,7 @@ def test_list_tells_who_holds_the_model(serve):
     shown = json.loads(serve.run("list", "--json").stdout)
 
     row = next(row for row in shown["models"] if row["ref"] == MODEL)
-    assert (row["status"], row["default"]) == ("loaded", True)
+    assert (row["status"], row["default"]) == ("ready", True)
     assert row["loaded_on"]
     assert MODEL in serve.run("list").stdout
 
