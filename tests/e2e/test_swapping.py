@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -26,8 +25,8 @@ TOKEN = "correct-horse-battery-staple"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 STRENGTHS = {"tiny-v1": 1.0, "tiny-v2": 10.0, "tiny-v3": 0.1, "tiny-v4": 3.0}
 ENV = {"MLSERVE_DEFAULT_MODEL": "tiny"}
-# An API process looks at the fleet every second.
-FOLLOWS_WITHIN_S = 2.0
+# An API process looks at the fleet every second; the rest is for a machine that does other work.
+FOLLOWS_WITHIN_S = 3.0
 THINK_S = 0.01
 NO_RETRIES = urllib3.Retry(0, redirect=False)
 
@@ -160,9 +159,7 @@ def on_v1(stack):
 
 def follows(stack, ref):
     """Both API processes go by `ref`, soon."""
-    began_at = time.monotonic()
     eventually(lambda: {stack.active(api) for api in (0, 1)} == {ref}, FOLLOWS_WITHIN_S)
-    return time.monotonic() - began_at
 
 
 @pytest.mark.usefixtures("on_v1")
