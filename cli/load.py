@@ -9,7 +9,7 @@ from app.broker import redis_client
 from app.models import rollout
 from app.models.base import Ref
 from app.models.catalog import Catalog
-from app.models.rollout import Progress
+from app.models.progress import Progress
 from app.settings import Settings
 from cli.inventory import look_at_fleet
 from cli.options import Call, verb

@@ -19,7 +19,7 @@ from app.errors import RedisNotReady, RequestRefused, RolloutFailed, ServiceUnre
 from app.fleet import READY
 from app.inference.rollouts import Rollouts, failure
 from app.models.catalog import Catalog
-from app.models.rollout import WAITING, Progress
+from app.models.progress import WAITING, Progress
 from app.settings import Settings
 from cli.client import ServiceClient
 from cli.masking import masked_url

@@ -4,7 +4,7 @@ import click
 
 from app.inference.rollouts import describe
 from app.models.base import NAME_PATTERN, VERSION_PATTERN, Ref, check_name
-from app.models.rollout import Progress
+from app.models.progress import Progress
 from cli.options import Call, verb
 from cli.rollouts import Begin, carry_out, finish, timeout_option
 

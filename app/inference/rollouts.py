@@ -17,7 +17,7 @@ from app.inference.gateway import broker_errors
 from app.models import rollout
 from app.models.base import Ref
 from app.models.catalog import Catalog
-from app.models.rollout import Progress
+from app.models.progress import Progress
 from app.settings import Settings
 
 LOOK_EVERY_S = 0.05

@@ -74,10 +74,12 @@ class Catalog:
 
         The first state of all activates what `active.json` says, and asks for what is on disk.
         """
+        # The first look at the disk finds the copy that was left there.
+        entries = self.entries().values()
         if self._desired is not None:
             return self._desired
         # A directory whose name is not allowed can be listed, but nobody can ask for it.
-        named = [e.ref for e in self.entries().values() if not isinstance(e.error, UnsafePath)]
+        named = [entry.ref for entry in entries if not isinstance(entry.error, UnsafePath)]
         found = {ref.name: self.active(ref.name) for ref in named}
         active = {name: ref.version for name, ref in found.items() if ref in named}
         return Desired(active=active, loaded=[str(ref) for ref in named])

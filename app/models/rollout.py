@@ -10,7 +10,7 @@ were seen stand in the rollout, and one that is gone is waited for a little long
 
 import uuid
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import redis
@@ -20,8 +20,6 @@ from app.contract import (
     KEY_PREFIX,
     REFUSED_KEY,
     ROLLOUT_COUNTS_KEY,
-    HostState,
-    Message,
     Refused,
 )
 from app.errors import (
@@ -32,59 +30,20 @@ from app.errors import (
     RolloutNotFound,
     SwapInProgress,
 )
-from app.fleet import BEAT_S, FAILED, READY, TTL_S, Fleet
+from app.fleet import BEAT_S, READY, TTL_S, Fleet
 from app.models import desired as document
 from app.models.base import Ref
 from app.models.catalog import Catalog, Entry
 from app.models.desired import Desired, Rollout
+from app.models.progress import Progress, State, WorkerRow, able, failure, rows_of
 
 OUTCOME_PREFIX = f"{KEY_PREFIX}rollout:"
 OUTCOME_TTL_S = 3600
-WAITING = "waiting"
-NO_HEARTBEAT = "no heartbeat"
 # A host that lives is heard of within one beat after Redis was emptied or stood still.
 MISSING_S = BEAT_S + 1.0
 # Beyond what a load may take: a host reports itself that it took too long, and one that dies is not
 # heard of any more. Both come before the rollout's time is up.
 REPORT_S = TTL_S + MISSING_S + 1.0
-
-State = Literal["preparing", "done", "failed"]
-
-
-class WorkerRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A host's part; `status` is ready, waiting or failed, `code` that of the error."""
-
-    hostname: str
-    status: str
-    error: str | None = None
-    code: str | None = None
-
-
-class Progress(Message, frozen=True, kw_only=True):
-    """How far a rollout is, or how it ended; times are Redis server seconds.
-
-    `before` is the version that was active when it began.
-    """
-
-    id: str
-    ref: str
-    activate: bool
-    state: State
-    workers: list[WorkerRow]
-    started_at: float
-    ended_at: float | None = None
-    reason: str | None = None
-    before: str | None = None
-
-    @property
-    def kind(self) -> str:
-        """What was asked for: swap or load."""
-        return "swap" if self.activate else "load"
-
-    @property
-    def activated(self) -> bool:
-        """Whether it made the version the active one; a load does where none was active."""
-        return self.state == "done" and (self.activate or self.before is None)
 
 
 def begin(
@@ -172,7 +131,7 @@ def advance(client: "redis.Redis", catalog: Catalog, fleet: Fleet, now: float) -
         if rollout is None:
             continue
         rows = rows_of(rollout, fleet)
-        reason = _failure(rollout, rows, now)
+        reason = failure(rollout, rows, now)
         if reason is not None or (rows and all(row.status == READY for row in rows)):
             _end(client, catalog, rollout, _progress(catalog, rollout, rows, now, reason))
 
@@ -188,49 +147,9 @@ def look(client: "redis.Redis", catalog: Catalog, fleet: Fleet, rollout_id: str)
     raise RolloutNotFound(rollout_id, OUTCOME_TTL_S)
 
 
-def rows_of(rollout: Rollout, fleet: Fleet) -> list[WorkerRow]:
-    """What each live host that can run the version says of it, and who is not heard of."""
-    able = _able(rollout, fleet)
-    heard = {host.hostname for host in able}
-    missing = [name for name in rollout.hosts if name not in heard]
-    rows = [_row(rollout, host) for host in able]
-    return rows + [WorkerRow(name, WAITING, NO_HEARTBEAT) for name in missing]
-
-
-def _able(rollout: Rollout, fleet: Fleet) -> list[HostState]:
-    return [h for h in fleet.hosts if rollout.device != "gpu" or h.device == "gpu"]
-
-
-def _row(rollout: Rollout, host: HostState) -> WorkerRow:
-    has_tried = host.generation >= rollout.generation
-    for model in host.models:
-        if model.ref != rollout.ref:
-            continue
-        if model.status == READY and model.digest == rollout.digest and not model.error:
-            return WorkerRow(host.hostname, READY)
-        # What a host says of an earlier attempt does not count.
-        if has_tried:
-            reason = model.error or "it holds another artifact of this version"
-            return WorkerRow(host.hostname, FAILED, reason, model.code)
-    return WorkerRow(host.hostname, WAITING)
-
-
-def _failure(rollout: Rollout, rows: list[WorkerRow], now: float) -> str | None:
-    failed = [row for row in rows if row.status == FAILED]
-    if failed:
-        return f"{len(failed)} of {len(rows)} workers cannot hold it"
-    if now < rollout.deadline:
-        return None
-    late = [row.hostname for row in rows if row.status == WAITING]
-    if late:
-        return f"not ready in time: {', '.join(late)}"
-    # Nobody looked while there was time: what was asked for then may not be wanted now.
-    return "its time was up before it was looked at" if rows else "there is no live worker"
-
-
 def _with_hosts(rollout: Rollout, fleet: Fleet, now: float) -> Rollout:
     """The rollout with who is heard of now, and who is missing, but not for long yet."""
-    hosts: dict[str, float | None] = {host.hostname: None for host in _able(rollout, fleet)}
+    hosts: dict[str, float | None] = {host.hostname: None for host in able(rollout, fleet)}
     for name, since in rollout.hosts.items():
         since = now if since is None else since
         if now - since < MISSING_S:

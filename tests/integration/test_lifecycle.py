@@ -6,7 +6,7 @@ from app import fleet
 from app.errors import LoadFailed, NoPreviousVersion, SwapFailed, SwapInProgress
 from app.models import rollout
 from app.models.base import Ref
-from app.models.rollout import NO_HEARTBEAT
+from app.models.progress import NO_HEARTBEAT
 from tests.integration.machines import Machine, Operator
 from tests.processes import RedisServer
 from tests.waiting import eventually

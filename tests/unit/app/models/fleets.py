@@ -11,7 +11,8 @@ from app.models import rollout
 from app.models.base import Ref
 from app.models.catalog import Catalog
 from app.models.desired import Desired
-from app.models.rollout import OUTCOME_PREFIX, Progress
+from app.models.progress import Progress
+from app.models.rollout import OUTCOME_PREFIX
 
 
 def add(root, ref, **manifest):

@@ -13,7 +13,8 @@ from app.errors import (
 )
 from app.models import rollout
 from app.models.base import Ref
-from app.models.rollout import MISSING_S, NO_HEARTBEAT, OUTCOME_TTL_S, REPORT_S, WorkerRow
+from app.models.progress import NO_HEARTBEAT, WorkerRow
+from app.models.rollout import MISSING_S, OUTCOME_TTL_S, REPORT_S
 from tests.models import activate
 from tests.unit.app.models.fleets import Host, Looker, add, outcome, stored
 
@@ -78,7 +79,7 @@ def test_host_that_cannot_hold_it_ends_the_rollout_and_the_name_stays(hosts, loo
 
     ended = looker.progress(begun)
     assert (ended.state, ended.reason) == ("failed", "1 of 2 workers cannot hold it")
-    assert WorkerRow("w2@test", "failed", "it is broken") in ended.workers
+    assert WorkerRow("w2@test", "failed", "it is broken", "artifact_invalid") in ended.workers
     assert (after.active["tiny"], after.previous, after.rollouts) == ("v1", {}, {})
 
 

@@ -1,0 +1,145 @@
+"""Shared. Every failure that a caller can meet, one class each.
+
+    ServingError
+    |- BadInput (4xx, the caller's mistake)
+    |  |- MalformedBody, UnsupportedMediaType, BodyTooLarge, InvalidFields
+    |  |- ModelNotFound, RolloutNotFound
+    |  |- (401) TokenRefused, (403) AdminRefused
+    |  `- (409) SwapInProgress, ModelActive, NoPreviousVersion
+    |- Unavailable (503, ours; try again later)
+    |  |- NoWorker, Overloaded, BrokerUnavailable, ModelUnavailable, WorkerOutOfMemory, ShuttingDown
+    |  |- NotReady
+    |  `- (504) PredictionTimeout
+    |- ModelError (a version that cannot be loaded)
+    |  |- ManifestInvalid, ArtifactMismatch, ArtifactUnsafe, ArtifactInvalid
+    |  |- GoldenMismatch, LoadTimedOut, MemoryLimitReached
+    |  `- LibraryMissing, LibraryMismatch, DeviceMissing, VersionExists, VersionMissing, UnsafePath
+    |- RolloutFailed (a worker could not hold a version): SwapFailed, LoadFailed
+    |- TextFailed (one text of a chunk; its neighbours are answered)
+    |- TaskGivenUp (it ended its worker again and again)
+    |- TrainingDataInvalid
+    |- ServiceUnreachable, RequestRefused (the CLI's side of a request)
+    |- StartRefused (`mlserve serve` refuses to start)
+    |  `- PortTaken, AlreadyServing, RedisServerMissing, RedisNotReady, DefaultModelBroken
+    `- ConfigError
+
+A class is its docstring (the public sentence), a status, a code and a template for its positional
+arguments. None defines `__init__`: Celery's JSON backend rebuilds an exception as `cls(*args)`, so
+an error that is raised with plain positional values survives the way from worker to API.
+"""
+
+from app.errors.base import (
+    BadInput,
+    ServingError,
+    Unavailable,
+)
+from app.errors.command_line import (
+    AlreadyServing,
+    ConfigError,
+    DefaultModelBroken,
+    PortTaken,
+    RedisNotReady,
+    RedisServerMissing,
+    RequestRefused,
+    ServiceUnreachable,
+    StartRefused,
+)
+from app.errors.models import (
+    ArtifactInvalid,
+    ArtifactMismatch,
+    ArtifactUnsafe,
+    DeviceMissing,
+    GoldenMismatch,
+    LibraryMismatch,
+    LibraryMissing,
+    LoadFailed,
+    LoadTimedOut,
+    ManifestInvalid,
+    MemoryLimitReached,
+    ModelError,
+    RolloutFailed,
+    SwapFailed,
+    TrainingDataInvalid,
+    UnsafePath,
+    VersionExists,
+    VersionMissing,
+)
+from app.errors.outages import (
+    BrokerUnavailable,
+    ModelUnavailable,
+    NotReady,
+    NoWorker,
+    Overloaded,
+    PredictionTimeout,
+    ShuttingDown,
+    TaskGivenUp,
+    TextFailed,
+    WorkerOutOfMemory,
+)
+from app.errors.refusals import (
+    AdminRefused,
+    BodyTooLarge,
+    InvalidFields,
+    MalformedBody,
+    ModelActive,
+    ModelNotFound,
+    NoPreviousVersion,
+    RolloutNotFound,
+    SwapInProgress,
+    TokenRefused,
+    UnsupportedMediaType,
+)
+
+__all__ = [
+    "AdminRefused",
+    "AlreadyServing",
+    "ArtifactInvalid",
+    "ArtifactMismatch",
+    "ArtifactUnsafe",
+    "BadInput",
+    "BodyTooLarge",
+    "BrokerUnavailable",
+    "ConfigError",
+    "DefaultModelBroken",
+    "DeviceMissing",
+    "GoldenMismatch",
+    "InvalidFields",
+    "LibraryMismatch",
+    "LibraryMissing",
+    "LoadFailed",
+    "LoadTimedOut",
+    "MalformedBody",
+    "ManifestInvalid",
+    "MemoryLimitReached",
+    "ModelActive",
+    "ModelError",
+    "ModelNotFound",
+    "ModelUnavailable",
+    "NoPreviousVersion",
+    "NoWorker",
+    "NotReady",
+    "Overloaded",
+    "PortTaken",
+    "PredictionTimeout",
+    "RedisNotReady",
+    "RedisServerMissing",
+    "RequestRefused",
+    "RolloutFailed",
+    "RolloutNotFound",
+    "ServiceUnreachable",
+    "ServingError",
+    "ShuttingDown",
+    "StartRefused",
+    "SwapFailed",
+    "SwapInProgress",
+    "TaskGivenUp",
+    "TextFailed",
+    "TokenRefused",
+    "TrainingDataInvalid",
+    "Unavailable",
+    "UnsafePath",
+    "UnsupportedMediaType",
+    "VersionExists",
+    "VersionMissing",
+    "WorkerOutOfMemory",
+]
