@@ -20,9 +20,12 @@ task_default_queue = "jobs.cpu"
 task_default_routing_key = "jobs.cpu"
 task_default_exchange = "mlserve"
 # The API names the queue of the model's device; this is for everybody else.
-task_routes = {"mlserve.predict_chunk": {"queue": "predict.cpu"}}
+task_routes = {
+    "mlserve.predict_chunk": {"queue": "predict.cpu"},
+    "mlserve.run_job_chunk": {"queue": "jobs.cpu"},
+}
 
-imports = ("tasks.predict",)
+imports = ("tasks.predict", "tasks.jobs")
 
 # JSON only, in both directions: a pickle from a shared Redis could run any code.
 task_serializer = "json"

@@ -13,6 +13,7 @@ from app.errors import ServingError
 VERSION = 1
 
 PREDICT_CHUNK = "mlserve.predict_chunk"
+RUN_JOB_CHUNK = "mlserve.run_job_chunk"
 
 DEVICES = ("cpu", "gpu")
 PREDICT_QUEUES = {device: f"predict.{device}" for device in DEVICES}
@@ -147,3 +148,13 @@ class HostState(Message, frozen=True, kw_only=True):
     memory_bytes: int
     chunks: int
     generation: int = 0
+
+    @property
+    def incarnation(self) -> str:
+        """Names this process and no other, not even the one that takes its place."""
+        return incarnation(self.hostname, self.pid, self.started_at)
+
+
+def incarnation(hostname: str, pid: int, started_at: float) -> str:
+    """The name of one worker process among all that ever were."""
+    return f"{hostname}#{pid}#{started_at!r}"

@@ -12,7 +12,7 @@ import redis
 from app import fleet
 from app.broker import redis_client
 from app.clock import RedisClock
-from app.contract import Chunk, ChunkResult, HostState
+from app.contract import Chunk, ChunkResult, HostState, incarnation
 from app.errors import BrokerUnavailable, ModelUnavailable
 from app.inference import engine
 from app.models.attempt import Bounds, resident_bytes
@@ -115,21 +115,20 @@ class Host:
 
     def answer(self, chunk: Chunk) -> ChunkResult:
         """Compute a chunk with a model that this process holds; `ModelUnavailable` without."""
-        model = self._model(chunk)
+        model = self.model(chunk.ref, chunk.deadline - self.now())
         result = engine.predict(
             model, chunk, max_batch_size=self.settings.max_batch_size, now=self.now
         )
-        with self._count_lock:
-            self._chunks += 1
+        self.count_chunk()
         return result
 
-    def _model(self, chunk: Chunk) -> LoadedModel:
+    def model(self, ref: str, timeout_s: float) -> LoadedModel:
         """What the registry holds; a version that other hosts had first is waited for."""
         try:
-            return self.registry.get(chunk.ref)
+            return self.registry.get(ref)
         except ModelUnavailable:
-            self.reconciler.wait_for(chunk.ref, max(0.0, chunk.deadline - self.now()))
-            return self.registry.get(chunk.ref)
+            self.reconciler.wait_for(ref, max(0.0, timeout_s))
+            return self.registry.get(ref)
 
     def waiting(self) -> int:
         """Messages in the queues that this process consumes; raises redis errors."""
@@ -138,6 +137,16 @@ class Host:
             for queue in queues:
                 pipe.llen(queue)
             return sum(pipe.execute())
+
+    @property
+    def incarnation(self) -> str:
+        """Names this process and no other, as `HostState.incarnation` does."""
+        return incarnation(self.hostname, os.getpid(), self._started_at)
+
+    def count_chunk(self) -> None:
+        """One more chunk was answered."""
+        with self._count_lock:
+            self._chunks += 1
 
     def state(self) -> HostState:
         """What this host says of itself."""

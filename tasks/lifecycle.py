@@ -67,6 +67,7 @@ class Lifecycle:
         """Load the models, the default one before anything is consumed."""
         # Imports numpy: a `celery inspect` never comes here.
         from tasks.host import Host
+        from tasks.job_runner import JobRunner
 
         try:
             device = choose(self.settings.worker.device)
@@ -74,14 +75,17 @@ class Lifecycle:
             _refuse(str(error))
         queues = instance.app.amqp.queues
         host = Host(self.settings, instance.hostname, device, lambda: list(queues.consume_from))
-        running.set_host(host)
+        running.set_host(host, JobRunner(host, instance.app))
         host.start()
 
     def announce(self, sender: Any, **_: Any) -> None:
         """The worker consumes: others may know, and the watchdog may expect progress."""
-        host = running.host()
+        host, jobs = running.host(), running.jobs()
         host.announce()
-        watchdog = Watchdog(sender.pool, self.settings.worker, host.waiting)
+        jobs.start()
+        watchdog = Watchdog(
+            sender.pool, self.settings.worker, host.waiting, last_words=jobs.blame_running
+        )
         self._watching = Loop("watchdog", watchdog.step, watchdog.every_s)
         self._watching.start()
 
@@ -91,6 +95,7 @@ class Lifecycle:
 
     def stop(self, **_: Any) -> None:
         """The last task is done."""
+        running.jobs().stop()
         running.host().stop()
 
 

@@ -6,7 +6,7 @@ tells the fleet. It runs before the first task, every two seconds, and when some
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import redis
 
@@ -35,7 +35,10 @@ NOT_UNDERSTOOD = "desired state in Redis is not understood"
 
 
 class Reconciler:
-    """`beat` tells the fleet what this host holds; `now` is in Redis server seconds."""
+    """`beat` tells the fleet what this host holds; `now` is in Redis server seconds.
+
+    `pinned` are refs that running jobs need: held like those that somebody asked for.
+    """
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class Reconciler:
         beat: Callable[[], None],
         now: Callable[[], float],
     ) -> None:
+        self.pinned: Collection[str] = frozenset()
         self._catalog, self._registry, self._redis = catalog, registry, client
         self._watch, self._beat, self._now = watch, beat, now
         self.generation = 0
@@ -141,7 +145,9 @@ class Reconciler:
 
     def _reconcile(self, desired: Desired) -> Changes:
         entries = self._catalog.entries()
-        wanted = desired.wanted(entries.keys(), self._watch)
+        unloaded = {Ref.parse(ref) for ref in desired.unloaded}
+        pinned = {Ref.parse(ref) for ref in self.pinned} - unloaded
+        wanted = desired.wanted(entries.keys(), self._watch) | (pinned & entries.keys())
         coming = {rollout.id: Ref.parse(rollout.ref) for rollout in desired.rollouts.values()}
         first = [*self._serving(desired), *coming.values()]
         if (default := self._default()) is not None:

@@ -43,7 +43,8 @@ class Watchdog:
     """Looks whether tasks end, and whether waiting work is taken.
 
     `waiting` counts the messages in the queues that this worker consumes now; where it raises,
-    nothing is known of the queues, and that is not the worker's fault.
+    nothing is known of the queues, and that is not the worker's fault. `last_words` is called
+    before the process is ended; it must not hang.
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class Watchdog:
         limits: Worker,
         waiting: Callable[[], int],
         now: Callable[[], float] = time.monotonic,
+        last_words: Callable[[], None] = lambda: None,
     ) -> None:
+        self._last_words = last_words
         self._slots, self._limits, self._waiting, self._now = slots, limits, waiting, now
         self._stalled_since: float | None = None
 
@@ -63,8 +66,14 @@ class Watchdog:
 
     def step(self) -> None:
         """Look once, and end the process where it hangs."""
-        if reason := self.verdict():
-            end_process(reason)
+        reason = self.verdict()
+        if reason is None:
+            return
+        try:
+            self._last_words()
+        except Exception as error:  # noqa: BLE001 - nothing may keep the process
+            logger.warning("no last words", extra={"cause": repr(error)})
+        end_process(reason)
 
     def verdict(self) -> str | None:
         """Why this process has to end, or None."""

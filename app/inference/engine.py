@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from app.contract import EXPIRED, Chunk, ChunkResult, Failure, Outcome
-from app.errors import ArtifactInvalid, TextFailed
+from app.errors import ArtifactInvalid, TextFailed, WorkerOutOfMemory
 from app.models.loader import LoadedModel
 
 logger = logging.getLogger(__name__)
 
 TEXT_FAILED = Outcome(error=Failure(TextFailed.code, str(TextFailed())))
+OUT_OF_MEMORY = Outcome(error=Failure(WorkerOutOfMemory.code, str(WorkerOutOfMemory())))
 
 
 @dataclass(slots=True)
@@ -59,17 +60,16 @@ def _answer(
     started = time.perf_counter()
     cleaned = [_clean(model, text) for text in texts]
     spent.preprocess_s += time.perf_counter() - started
-    usable = [text for text in cleaned if text is not None]
+    usable = [text for text in cleaned if isinstance(text, str)]
     answers = iter(_batch(model, usable, spent, is_late) if usable else ())
-    return [TEXT_FAILED if text is None else next(answers) for text in cleaned]
+    return [next(answers) if isinstance(text, str) else text for text in cleaned]
 
 
-def _clean(model: LoadedModel, text: str) -> str | None:
+def _clean(model: LoadedModel, text: str) -> str | Outcome:
     try:
         return model.pipeline.clean(text)
     except Exception as error:  # noqa: BLE001 - whatever a text trips is that text's failure
-        _log_failure(model, error)
-        return None
+        return _failed(model, error)
 
 
 def _batch(
@@ -79,8 +79,7 @@ def _batch(
         return _forward(model, cleaned, spent)
     except Exception as error:  # noqa: BLE001 - the texts are tried one by one before any fails
         if len(cleaned) == 1:
-            _log_failure(model, error)
-            return [TEXT_FAILED]
+            return [_failed(model, error)]
     return [EXPIRED if is_late() else _batch(model, [text], spent, is_late)[0] for text in cleaned]
 
 
@@ -96,9 +95,10 @@ def _forward(model: LoadedModel, cleaned: list[str], spent: Spent) -> list[Outco
     return [Outcome(probabilities=row) for row in found.tolist()]
 
 
-def _log_failure(model: LoadedModel, error: Exception) -> None:
+def _failed(model: LoadedModel, error: Exception) -> Outcome:
     # The message of a library may quote the text: only the kind of error is logged.
     logger.warning(
         "text failed",
         extra={"action": "text_failed", "ref": model.ref, "kind": type(error).__name__},
     )
+    return OUT_OF_MEMORY if isinstance(error, MemoryError) else TEXT_FAILED

@@ -1,0 +1,157 @@
+"""Shared. The chunks of jobs, as those see them who send and compute them.
+
+Nothing here trusts a message to arrive, to arrive once, or its worker to live: a chunk is claimed
+with a lease, the first commit counts, and `sweep` takes back what is overdue or whose holder is
+gone. All methods raise redis errors where Redis cannot be reached.
+"""
+
+from collections.abc import Collection
+from typing import Any, Literal
+
+import msgspec
+
+from app.contract import Failure
+from app.errors import JobExpired, JobFailed, TextGivenUp, TextHung
+from app.jobs.blobs import BLOCK_TEXTS, decode_texts, failed
+from app.jobs.keys import ACTIVE_KEY, PACE_PREFIX, part_key
+from app.jobs.ledger import Ledger
+from app.jobs.records import Claim, JobSpec, Status, Ticket
+
+MAX_ATTEMPTS = 3
+# A chunk whose version has an unknown pace, and the smallest that is cut near the end of a job.
+FIRST_CHUNK_TEXTS = 64
+MAX_CHUNK_TEXTS = 10_000
+# A message that waits in a queue is sent again after so long.
+RESEND_S = 60.0
+# So long a holder that is no longer seen may still commit; and a message that is in no queue may
+# be on its way.
+GRACE_S = 3.0
+# A version that no worker could hold for so long fails the job.
+UNHELD_S = 30.0
+
+HUNG = "hung"
+LOST_TEXT = failed(Failure(TextGivenUp.code, str(TextGivenUp())))
+HUNG_TEXT = failed(Failure(TextHung.code, str(TextHung())))
+EXPIRED = Failure(JobExpired.code, str(JobExpired()))
+UNHELD = Failure(JobFailed.code, str(JobFailed("no worker can hold its model version")))
+
+Swept = Status | Literal["gone"]
+
+
+class Chunks:
+    """What workers do to the jobs of a ledger. Safe for several threads and processes."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+
+    def active(self) -> list[str]:
+        """Ids of the jobs that somebody has to look after."""
+        found: Any = self.ledger.redis.zrange(ACTIVE_KEY, 0, -1)
+        return [name.decode() for name in found]
+
+    def settle(self, job_id: str) -> None:
+        """Nobody has to look after this job any more."""
+        self.ledger.redis.zrem(ACTIVE_KEY, job_id)
+
+    def feed(self, job_id: str, spec: JobSpec) -> list[Ticket]:
+        """Chunks that are to be sent now, so that `jobs.max_queued_chunks` are on their way."""
+        limits = self.ledger.limits
+        found = self.ledger.run(
+            "FEED",
+            job_id,
+            limits.target_chunk_seconds,
+            limits.max_queued_chunks,
+            RESEND_S,
+            FIRST_CHUNK_TEXTS,
+            MAX_CHUNK_TEXTS,
+            also=[PACE_PREFIX + spec.digest],
+        )
+        return [Ticket(job_id, first, spec.queue) for first in found]
+
+    def claim(self, job_id: str, first: int, holder: str, lease_s: float) -> Claim | None:
+        """Take the chunk that starts with text `first` for `lease_s` seconds.
+
+        None where there is nothing to do: it is done or being computed, or its job has ended.
+        """
+        found = self.ledger.run("CLAIM", job_id, first, holder, lease_s)
+        if found is None:
+            return None
+        count, attempt, spec = found
+        return Claim(job_id, first, count, attempt, msgspec.json.decode(spec, type=JobSpec))
+
+    def texts(self, claim: Claim) -> list[str]:
+        """The texts of a chunk; fewer where the job has expired meanwhile."""
+        last = claim.first + claim.count - 1
+        blocks = range(claim.first // BLOCK_TEXTS, last // BLOCK_TEXTS + 1)
+        key = part_key(claim.job_id, "texts")
+        found: Any = self.ledger.redis.hmget(key, [str(block) for block in blocks])
+        texts = [text for blob in found if blob is not None for text in decode_texts(blob)]
+        start = claim.first - blocks.start * BLOCK_TEXTS
+        return texts[start : start + claim.count]
+
+    def mark(self, claim: Claim, holder: str, index: int, lease_s: float) -> bool:
+        """Say that text number `index` is computed now, and renew the lease.
+
+        Whether the chunk is still the holder's.
+        """
+        return bool(self.ledger.run("MARK", claim.job_id, claim.first, holder, lease_s, index))
+
+    def release(self, claim: Claim, holder: str, retry_s: float, why: str) -> None:
+        """Give a chunk back that this holder cannot compute; not counted as an attempt.
+
+        Where that is all that happens for `UNHELD_S` seconds, the job fails.
+        """
+        self.ledger.run("RELEASE", claim.job_id, claim.first, holder, retry_s, why)
+
+    def commit(
+        self,
+        claim: Claim,
+        blob: bytes,
+        *,
+        succeeded: int,
+        failed: int,
+        texts_per_s: float | None = None,
+    ) -> Status | None:
+        """Store the results of a chunk: the status of the job after it.
+
+        None where they came too late and changed nothing: somebody else was first, the chunk was
+        cut, or the job has ended. `texts_per_s` is what the holder reached, for later chunks.
+        """
+        status: bytes = self.ledger.run(
+            "COMMIT",
+            claim.job_id,
+            claim.first,
+            claim.count,
+            blob,
+            succeeded,
+            failed,
+            "" if texts_per_s is None else texts_per_s,
+            also=[PACE_PREFIX + claim.spec.digest],
+        )
+        return None if status == b"late" else msgspec.convert(status.decode(), Status)
+
+    def give_up(self, claim: Claim, holder: str, why: str = "") -> None:
+        """Say that this attempt failed, and why: the chunk is overdue at once."""
+        self.ledger.run("GIVE_UP", claim.job_id, claim.first, holder, why)
+
+    def sweep(self, job_id: str, live: Collection[str], is_queue_empty: bool) -> Swept:
+        """Take back what is overdue or held by none of `live`; the status of the job after it.
+
+        A chunk that was begun and lost is tried again; then text by text, and cut around the text
+        that was computed last, which fails after `MAX_ATTEMPTS` attempts alone.
+        """
+        found: bytes = self.ledger.run(
+            "SWEEP",
+            job_id,
+            msgspec.json.encode(sorted(live)),
+            int(is_queue_empty),
+            GRACE_S,
+            UNHELD_S,
+            MAX_ATTEMPTS,
+            LOST_TEXT,
+            HUNG_TEXT,
+            msgspec.json.encode(UNHELD),
+            msgspec.json.encode(EXPIRED),
+        )
+        swept: Swept = msgspec.convert(found.decode(), Swept)
+        return swept

@@ -1,0 +1,261 @@
+"""Shared. The steps of a job that must happen at once: Lua, which Redis runs without interruption.
+
+All get the keys of `keys.keys_of`, the id and the time; some also the key of the version's pace.
+A row of `chunks` is JSON: c texts, a attempts, h who computes it ('' nobody), m the text that is
+computed now (-1 unknown), s when it was sent, w why it was lost. A chunk stands in `ready` or in
+`out`; texts from `cursor` on are in no chunk yet.
+"""
+
+PRELUDE = """
+local J, TEXTS, IDS, CHUNKS, READY, OUT, DONE, RESULTS, GONE, JOBS, ACTIVE, PACE = unpack(KEYS)
+local call, id, now = redis.call, ARGV[1], tonumber(ARGV[2])
+local function get(field) return call('HGET', J, field) end
+local function number(field) return tonumber(get(field) or 0) end
+local function row(first)
+  local raw = call('HGET', CHUNKS, first)
+  return raw and cjson.decode(raw)
+end
+local function put(first, r) call('HSET', CHUNKS, first, cjson.encode(r)) end
+local function drop(first)
+  call('HDEL', CHUNKS, first)
+  call('ZREM', OUT, first)
+  call('ZREM', READY, first)
+end
+local function pending()
+  return number('total') - number('succeeded') - number('failed') - number('cancelled')
+end
+local function keep()
+  local ttl_s = math.max(1, math.ceil(number('expires_at') - now))
+  for at = 1, 8 do call('EXPIRE', KEYS[at], ttl_s) end
+  return ttl_s
+end
+local function remember()
+  local ttl_s = keep()
+  call('SET', GONE, 1, 'EX', ttl_s + number('gone_ttl_s'))
+  for _, index in ipairs({JOBS, ACTIVE}) do
+    if call('TTL', index) < ttl_s then call('EXPIRE', index, ttl_s) end
+  end
+end
+local function finish(status)
+  call('HSET', J, 'status', status, 'ended_at', ARGV[2],
+    'expires_at', now + number('result_ttl_s'), 'cursor', number('total'))
+  call('DEL', CHUNKS, READY, OUT)
+  remember()
+end
+local function finish_if_done()
+  if pending() > 0 then return end
+  finish(get('status') == 'cancelling' and 'cancelled' or 'completed')
+end
+local function fail_rest(status, failure)
+  call('HINCRBY', J, 'failed', pending())
+  call('HSET', J, 'error', failure)
+  finish(status)
+end
+local function result(first, blob, succeeded, failed)
+  drop(first)
+  call('HSET', RESULTS, first, blob)
+  call('ZADD', DONE, first, first)
+  call('HINCRBY', J, 'succeeded', succeeded)
+  call('HINCRBY', J, 'failed', failed)
+  keep()
+  finish_if_done()
+end
+"""
+
+# block number, texts, custom ids ('' where there are none), seconds to live
+APPEND = """
+if get('status') ~= 'validating' then return 0 end
+call('HSET', TEXTS, ARGV[3], ARGV[4])
+if ARGV[5] ~= '' then call('HSET', IDS, ARGV[3], ARGV[5]) end
+for at = 1, 3 do call('EXPIRE', KEYS[at], ARGV[6]) end
+return 1
+"""
+
+# blocks, texts
+SEAL = """
+if get('status') ~= 'validating' or call('HLEN', TEXTS) ~= tonumber(ARGV[3]) then return 0 end
+local run_s, ttl_s = number('max_run_s'), number('result_ttl_s')
+call('HSET', J, 'status', 'in_progress', 'total', ARGV[4], 'submitted_at', ARGV[2],
+  'deadline', now + run_s, 'expires_at', now + run_s + ttl_s)
+call('ZADD', JOBS, now, id)
+call('ZADD', ACTIVE, now, id)
+call('ZREMRANGEBYSCORE', JOBS, '-inf', now - run_s - ttl_s)
+remember()
+return 1
+"""
+
+# What a worker computes now may still be committed; all else is cancelled here.
+CANCEL = """
+if get('status') ~= 'in_progress' then return 0 end
+local cancelled = number('total') - number('cursor')
+for _, first in ipairs(call('HKEYS', CHUNKS)) do
+  local r = row(first)
+  if r.h == '' then
+    cancelled = cancelled + r.c
+    drop(first)
+  end
+end
+call('HINCRBY', J, 'cancelled', cancelled)
+call('HSET', J, 'status', 'cancelling', 'cancelling_at', ARGV[2], 'cursor', number('total'))
+finish_if_done()
+return 1
+"""
+
+# status, failure
+FAIL = """
+local status = get('status')
+if status ~= 'in_progress' and status ~= 'cancelling' then return 0 end
+fail_rest(ARGV[3], ARGV[4])
+return 1
+"""
+
+# first text, holder, seconds of lease
+CLAIM = """
+local r = row(ARGV[3])
+if get('status') ~= 'in_progress' or not r or r.h ~= '' then return false end
+r.a, r.h, r.m, r.w = r.a + 1, ARGV[4], -1, ''
+put(ARGV[3], r)
+call('ZREM', READY, ARGV[3])
+call('ZADD', OUT, now + ARGV[5], ARGV[3])
+call('HSETNX', J, 'started_at', ARGV[2])
+keep()
+return {r.c, r.a, get('spec')}
+"""
+
+# first text, holder, seconds of lease, text that is computed now
+MARK = """
+local r = row(ARGV[3])
+if not r or r.h ~= ARGV[4] then return 0 end
+r.m = tonumber(ARGV[6])
+put(ARGV[3], r)
+call('ZADD', OUT, now + ARGV[5], ARGV[3])
+return 1
+"""
+
+# first text, holder, seconds until it is sent again, why
+RELEASE = """
+local r = row(ARGV[3])
+if not r or r.h ~= ARGV[4] then return 0 end
+r.h, r.a = '', r.a - 1
+put(ARGV[3], r)
+call('ZADD', OUT, now + ARGV[5], ARGV[3])
+call('HSETNX', J, 'refused_at', ARGV[2])
+call('HSET', J, 'refused', ARGV[6])
+return 1
+"""
+
+# first text, holder, why
+GIVE_UP = """
+local r = row(ARGV[3])
+if not r or r.h ~= ARGV[4] then return 0 end
+r.w = ARGV[5]
+put(ARGV[3], r)
+call('ZADD', OUT, now, ARGV[3])
+return 1
+"""
+
+# first text, texts, blob, succeeded, failed, texts/s; the first one wins
+COMMIT = """
+local status, r = get('status'), row(ARGV[3])
+if status ~= 'in_progress' and status ~= 'cancelling' then return 'late' end
+if not r or r.c ~= tonumber(ARGV[4]) then return 'late' end
+call('HDEL', J, 'refused_at', 'refused')
+if ARGV[8] ~= '' then
+  local known = tonumber(call('GET', PACE) or ARGV[8])
+  call('SET', PACE, 0.7 * known + 0.3 * ARGV[8], 'EX', 2592000)
+end
+result(ARGV[3], ARGV[5], ARGV[6], ARGV[7])
+return get('status')
+"""
+
+# live holders (JSON), whether the queue is empty (0 or 1), grace and patience in seconds,
+# attempts, result of a text that was lost, that hung, failure of a refused job, of an expired one
+SWEEP = """
+local status = get('status')
+if not status then
+  call('ZREM', ACTIVE, id)
+  return 'gone'
+end
+if status ~= 'in_progress' and status ~= 'cancelling' then return status end
+if now >= number('deadline') then
+  fail_rest('expired', ARGV[11])
+  return 'expired'
+end
+local refused_at = tonumber(get('refused_at') or now)
+if now - refused_at > tonumber(ARGV[6]) then
+  fail_rest('failed', ARGV[10])
+  return 'failed'
+end
+local live = {}
+for _, holder in ipairs(cjson.decode(ARGV[3])) do live[holder] = true end
+local function make(first, count, attempts)
+  put(first, {c = count, a = attempts, h = '', m = -1, s = now, w = ''})
+  call('ZADD', READY, first, first)
+end
+local function lose(first, r)
+  local attempts, at = tonumber(ARGV[7]), tonumber(first)
+  drop(first)
+  if status == 'cancelling' then
+    call('HINCRBY', J, 'cancelled', r.c)
+    finish_if_done()
+  elseif r.h ~= '' and r.c == 1 and r.a >= attempts then
+    result(first, r.w == 'hung' and ARGV[9] or ARGV[8], 0, 1)
+  elseif r.h ~= '' and r.c > 1 and r.m >= 0 then
+    if r.m > at then make(at, r.m - at, 0) end
+    make(r.m, 1, 1)
+    if r.m + 1 < at + r.c then make(r.m + 1, at + r.c - r.m - 1, 0) end
+  elseif r.h ~= '' and r.c > 1 and r.a >= attempts then
+    local half = math.floor(r.c / 2)
+    make(at, half, 1)
+    make(at + half, r.c - half, 1)
+  else
+    make(at, r.c, r.a)
+  end
+end
+local out = call('ZRANGE', OUT, 0, -1, 'WITHSCORES')
+for n = 1, #out, 2 do
+  local first, due, r = out[n], tonumber(out[n + 1]), row(out[n])
+  if r.h ~= '' and not live[r.h] and due > now + ARGV[5] then
+    due = now + ARGV[5]
+    call('ZADD', OUT, due, first)
+  elseif r.h == '' and ARGV[4] == '1' and now - r.s > tonumber(ARGV[5]) then
+    due = now
+  end
+  if due <= now then lose(first, r) end
+end
+return get('status')
+"""
+
+# seconds a chunk should take, chunks in `out` at most, seconds until one is sent again,
+# texts of the first chunk, texts of any chunk at most
+FEED = """
+if get('status') ~= 'in_progress' then return {} end
+local total, cursor, sent = number('total'), number('cursor'), {}
+local pace = tonumber(call('GET', PACE) or '')
+local size = pace and math.floor(pace * ARGV[3]) or tonumber(ARGV[6])
+size = math.max(1, math.min(size, tonumber(ARGV[7])))
+local room = ARGV[4] - call('ZCARD', OUT)
+while room > 0 do
+  local first, r = call('ZRANGE', READY, 0, 0)[1], nil
+  if first then
+    call('ZREM', READY, first)
+    r = row(first)
+  elseif cursor < total then
+    -- Smaller towards the end, so that no worker waits long for another one's last chunk.
+    local rest = total - cursor
+    local count = math.min(rest, size, math.max(tonumber(ARGV[6]), math.ceil(rest / 8)))
+    first, r = string.format('%d', cursor), {c = count, a = 0, m = -1, w = ''}
+    cursor = cursor + count
+  else
+    break
+  end
+  r.h, r.s = '', now
+  put(first, r)
+  call('ZADD', OUT, now + ARGV[5], first)
+  sent[#sent + 1] = tonumber(first)
+  room = room - 1
+end
+call('HSET', J, 'cursor', cursor)
+keep()
+return sent
+"""

@@ -1,0 +1,183 @@
+"""Worker process. Computes the chunks of jobs, and keeps the jobs going.
+
+A chunk is claimed, computed in large batches and committed. One that was lost before is computed
+text by text, each text marked before it is begun: so what ends workers is found out.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+import redis
+from celery import Celery
+from celery.worker import state as worker_state
+from kombu.exceptions import OperationalError
+from kombu.utils.functional import retry_over_time
+
+from app.contract import Chunk, Outcome
+from app.dispatch import Dispatcher
+from app.errors import ModelUnavailable
+from app.inference import engine
+from app.jobs.blobs import encode_results
+from app.jobs.chunks import HUNG, Chunks
+from app.jobs.ledger import Ledger
+from app.jobs.records import ENDED, Claim
+from app.jobs.sweeper import SWEEP_S, Sweeper
+from app.models.loader import LoadedModel
+from tasks.host import Host
+from tasks.job_states import JobStates
+from tasks.loop import Loop
+
+logger = logging.getLogger(__name__)
+
+# Beyond worker.hard_limit_s, after which the watchdog ends the process.
+LEASE_MARGIN_S = 5.0
+MODEL_WAIT_S = 2.0
+RELEASED_S = 2.0
+# A Redis that restarts is waited for so long, below worker.hard_limit_s.
+MAX_REDIS_WAIT_S = 15.0
+JOIN_S = 2.0
+
+T = TypeVar("T")
+
+
+class ChunkLost(Exception):
+    """Somebody else has the chunk now: go no further."""
+
+
+class JobRunner:
+    """The part of a host that computes jobs; `start` and `stop` are those of its sweeper."""
+
+    def __init__(self, host: Host, celery: Celery) -> None:
+        self._host, self._limits = host, host.settings.jobs
+        self._chunks = Chunks(Ledger(host.redis, self._limits, host.now))
+        self._dispatcher = Dispatcher(celery, self._chunks)
+        self._sweeper = Sweeper(
+            self._chunks,
+            pump=self._dispatcher.pump,
+            tell=JobStates(celery, host.redis, host.now).tell,
+            is_revoked=lambda job_id: job_id in worker_state.revoked,
+        )
+        self._sweeping = Loop("jobs", self._sweep, SWEEP_S)
+        self._lease_s = host.settings.worker.hard_limit_s + LEASE_MARGIN_S
+        self._running: list[Claim] = []
+
+    def start(self) -> None:
+        """Look after the jobs from now on."""
+        self._sweeping.start()
+
+    def stop(self) -> None:
+        """Leave the jobs to other workers."""
+        self._sweeping.stop()
+        self._sweeping.join(JOIN_S)
+
+    def run(self, job_id: str, first: int) -> None:
+        """Compute one chunk and send what comes next; nothing where it is not to be computed."""
+        holder = self._host.incarnation
+        claim = _patiently(partial(self._chunks.claim, job_id, first, holder, self._lease_s))
+        if claim is None:
+            return
+        self._running.append(claim)
+        try:
+            self._answer(claim, holder)
+        except ChunkLost:
+            pass
+        except BaseException:
+            self._chunks.give_up(claim, holder)
+            raise
+        finally:
+            self._running.remove(claim)
+
+    def blame_running(self) -> None:
+        """This process is about to be ended, because what it computes does not come to an end."""
+        for claim in list(self._running):
+            self._chunks.give_up(claim, self._host.incarnation, HUNG)
+
+    def _answer(self, claim: Claim, holder: str) -> None:
+        try:
+            model = self._model(claim)
+        except ModelUnavailable as error:
+            logger.warning("chunk released", extra={"ref": claim.spec.ref, "cause": str(error)})
+            self._chunks.release(claim, holder, RELEASED_S, str(error))
+            return
+        texts = _patiently(partial(self._chunks.texts, claim))
+        if len(texts) != claim.count:
+            return  # the job has expired
+        started = time.perf_counter()
+        if claim.attempt == 1:
+            outcomes = self._predict(model, texts)
+        else:
+            outcomes = self._predict_each(model, claim, texts, holder)
+        rate = len(texts) / (time.perf_counter() - started)
+        self._commit(claim, outcomes, rate if claim.attempt == 1 else None)
+
+    def _model(self, claim: Claim) -> LoadedModel:
+        model = self._host.model(claim.spec.ref, MODEL_WAIT_S)
+        if model.digest != claim.spec.digest:
+            raise ModelUnavailable(claim.spec.ref, "this worker holds another artifact of it")
+        return model
+
+    def _predict(self, model: LoadedModel, texts: list[str]) -> list[Outcome]:
+        chunk = Chunk(ref=model.ref, texts=texts, deadline=math.inf, request_ids=[])
+        size = self._limits.max_batch_size
+        return engine.predict(model, chunk, max_batch_size=size, now=self._host.now).outcomes
+
+    def _predict_each(
+        self, model: LoadedModel, claim: Claim, texts: list[str], holder: str
+    ) -> list[Outcome]:
+        outcomes = []
+        for index, text in enumerate(texts, claim.first):
+            if not self._chunks.mark(claim, holder, index, self._lease_s):
+                raise ChunkLost
+            outcomes += self._predict(model, [text])
+        return outcomes
+
+    def _commit(self, claim: Claim, outcomes: Sequence[Outcome], rate: float | None) -> None:
+        failures = {at: o.error for at, o in enumerate(outcomes) if o.error is not None}
+        best = [max(outcome.probabilities or [0.0]) for outcome in outcomes]
+        labels = [
+            (outcome.probabilities or [0.0]).index(highest)
+            for outcome, highest in zip(outcomes, best, strict=True)
+        ]
+        status = _patiently(
+            partial(
+                self._chunks.commit,
+                claim,
+                encode_results(labels, best, failures),
+                succeeded=len(outcomes) - len(failures),
+                failed=len(failures),
+                texts_per_s=rate,
+            )
+        )
+        self._host.count_chunk()
+        if status in ENDED:
+            self._sweeping.nudge()
+        else:
+            self._pump(claim)
+
+    def _pump(self, claim: Claim) -> None:
+        try:
+            self._dispatcher.pump(claim.job_id, claim.spec)
+        except (redis.RedisError, OperationalError) as error:
+            # The sweeper will.
+            logger.debug("not sent yet", extra={"cause": repr(error)})
+
+    def _sweep(self) -> None:
+        self._sweeper.step()
+        self._host.reconciler.pinned = self._sweeper.pinned
+
+
+def _patiently(step: Callable[[], T]) -> T:
+    """What `step` returns; a Redis that is away for some seconds costs time, not the work."""
+    result: T = retry_over_time(
+        step,
+        (redis.ConnectionError, redis.TimeoutError),
+        interval_start=0.1,
+        interval_step=0.2,
+        interval_max=1.0,
+        timeout=MAX_REDIS_WAIT_S,
+    )
+    return result

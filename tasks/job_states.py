@@ -1,0 +1,51 @@
+"""Worker process. A job as Celery sees a task: its state and progress in the result backend.
+
+So `AsyncResult(job_id)` and Flower show what `GET /jobs/<id>` shows, a second later.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import redis
+from celery import Celery
+from celery.exceptions import TaskRevokedError
+from celery.states import FAILURE, REVOKED, SUCCESS
+
+from app.errors import JobExpired, JobFailed
+from app.jobs.records import Job
+
+PROGRESS = "PROGRESS"
+
+
+class JobStates:
+    """Writes through the result backend of one Celery app."""
+
+    def __init__(self, celery: Celery, client: "redis.Redis", now: Callable[[], float]) -> None:
+        self._celery, self._redis, self._now = celery, client, now
+
+    def tell(self, job: Job) -> None:
+        """Store the state of a job, for as long as the job itself is kept."""
+        backend = self._celery.backend
+        state, result = state_of(job)
+        backend.store_result(job.id, result, state)
+        left_s = max(1, round(job.expires_at - self._now()))
+        self._redis.expire(backend.get_key_for_task(job.id), left_s)
+
+
+def state_of(job: Job) -> tuple[str, Any]:
+    """Celery's state of a job, and the result or exception that goes with it."""
+    counts = job.counts
+    match job.status:
+        case "cancelled":
+            return REVOKED, TaskRevokedError("cancelled")
+        case "expired":
+            return FAILURE, JobExpired()
+        case "failed":
+            return FAILURE, JobFailed(job.error.message if job.error else "")
+    result = {
+        "total": counts.total,
+        "completed": counts.succeeded,
+        "failed": counts.failed,
+        "cancelled": counts.cancelled,
+    }
+    return (SUCCESS if job.status == "completed" else PROGRESS), result
