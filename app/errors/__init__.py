@@ -4,11 +4,12 @@
     |- BadInput (4xx, the caller's mistake)
     |  |- MalformedBody, UnsupportedMediaType, BodyTooLarge, InvalidFields
     |  |- ModelNotFound, RolloutNotFound
+    |  |- JobNotFound, (410) JobGone, JobEmpty, (413) JobTooLarge
     |  |- (401) TokenRefused, (403) AdminRefused
     |  `- (409) SwapInProgress, ModelActive, NoPreviousVersion
     |- Unavailable (503, ours; try again later)
     |  |- NoWorker, Overloaded, BrokerUnavailable, ModelUnavailable, WorkerOutOfMemory, ShuttingDown
-    |  |- NotReady
+    |  |- NotReady, SubmissionLost, (507) StorageFull
     |  `- (504) PredictionTimeout
     |- ModelError (a version that cannot be loaded)
     |  |- ManifestInvalid, ArtifactMismatch, ArtifactUnsafe, ArtifactInvalid
@@ -16,6 +17,8 @@
     |  `- LibraryMissing, LibraryMismatch, DeviceMissing, VersionExists, VersionMissing, UnsafePath
     |- RolloutFailed (a worker could not hold a version): SwapFailed, LoadFailed
     |- TextFailed (one text of a chunk; its neighbours are answered)
+    |  `- TextOutOfMemory, TextGivenUp, TextHung (the last two ended their worker again and again)
+    |- JobFailed, JobExpired (a bulk job as a whole)
     |- TaskGivenUp (it ended its worker again and again)
     |- TrainingDataInvalid
     |- ServiceUnreachable, RequestRefused (the CLI's side of a request)
@@ -43,6 +46,19 @@ from app.errors.command_line import (
     RequestRefused,
     ServiceUnreachable,
     StartRefused,
+)
+from app.errors.jobs import (
+    JobEmpty,
+    JobExpired,
+    JobFailed,
+    JobGone,
+    JobNotFound,
+    JobTooLarge,
+    StorageFull,
+    SubmissionLost,
+    TextGivenUp,
+    TextHung,
+    TextOutOfMemory,
 )
 from app.errors.models import (
     ArtifactInvalid,
@@ -104,6 +120,12 @@ __all__ = [
     "DeviceMissing",
     "GoldenMismatch",
     "InvalidFields",
+    "JobEmpty",
+    "JobExpired",
+    "JobFailed",
+    "JobGone",
+    "JobNotFound",
+    "JobTooLarge",
     "LibraryMismatch",
     "LibraryMissing",
     "LoadFailed",
@@ -130,10 +152,15 @@ __all__ = [
     "ServingError",
     "ShuttingDown",
     "StartRefused",
+    "StorageFull",
+    "SubmissionLost",
     "SwapFailed",
     "SwapInProgress",
     "TaskGivenUp",
     "TextFailed",
+    "TextGivenUp",
+    "TextHung",
+    "TextOutOfMemory",
     "TokenRefused",
     "TrainingDataInvalid",
     "Unavailable",

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from app.contract import EXPIRED, Chunk, ChunkResult, Failure, Outcome
-from app.errors import ArtifactInvalid, TextFailed, WorkerOutOfMemory
+from app.errors import ArtifactInvalid, TextFailed, TextOutOfMemory
 from app.models.loader import LoadedModel
 
 logger = logging.getLogger(__name__)
 
 TEXT_FAILED = Outcome(error=Failure(TextFailed.code, str(TextFailed())))
-OUT_OF_MEMORY = Outcome(error=Failure(WorkerOutOfMemory.code, str(WorkerOutOfMemory())))
+OUT_OF_MEMORY = Outcome(error=Failure(TextOutOfMemory.code, str(TextOutOfMemory())))
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class Spent:
 def predict(
     model: LoadedModel, chunk: Chunk, *, max_batch_size: int, now: Callable[[], float]
 ) -> ChunkResult:
-    """An outcome per text: probabilities, `text_failed`, or `expired` where time ran out.
+    """An outcome per text: probabilities, a failure, or `expired` where time ran out.
 
     `now` gives seconds of the clock that `chunk.deadline` is in; it is asked before every batch of
     at most `max_batch_size` texts. Raises nothing that a text could cause.

@@ -223,6 +223,7 @@ for n = 1, #out, 2 do
   end
   if due <= now then lose(first, r) end
 end
+keep()
 return get('status')
 """
 

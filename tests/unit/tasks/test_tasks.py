@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from app.contract import PREDICT_CHUNK
+from app.contract import PREDICT_CHUNK, RUN_JOB_CHUNK
 
 PROGRAM = """
 import json, os, sys
@@ -28,6 +28,6 @@ def test_import_is_cheap_and_registers_what_is_ours(tmp_path):
     told = json.loads(ended.stdout)
     heavy = {"numpy", "scipy", "sklearn", "skops", "torch", "flask", "marshmallow"}
     assert heavy & set(told["modules"]) == set()
-    assert told["tasks"] == [PREDICT_CHUNK]
+    assert told["tasks"] == [PREDICT_CHUNK, RUN_JOB_CHUNK]
     assert told["commands"] == ["models", "reconcile"]
     assert told["threads"] == "1"

@@ -31,15 +31,16 @@ class PoisonedPipeline:
     def __init__(self, real, stage):
         self._real = real
         self._stage = stage
+        self.error = ValueError
 
     def clean(self, text):
         if self._stage == "clean" and POISON in text:
-            raise MemoryError("secret words")
+            raise RuntimeError("secret words")
         return self._real.clean(text)
 
     def extract(self, cleaned):
         if self._stage == "extract" and any(POISON in text for text in cleaned):
-            raise ValueError("secret words")
+            raise self.error("secret words")
         return self._real.extract(cleaned)
 
 
@@ -98,6 +99,15 @@ def test_one_bad_text_never_fails_its_neighbours(model, stage, caplog):
     assert result.outcomes[0].probabilities == run(model, texts[:1]).outcomes[0].probabilities
     assert "secret" not in caplog.text
     assert POISON not in caplog.text
+
+
+def test_text_that_memory_is_too_short_for_fails_as_that(model):
+    watched = poisoned(model, "extract")
+    watched.pipeline.error = MemoryError
+
+    result = run(watched, ["good day", POISON, "bad night"])
+
+    assert labels_of(result) == ["positive", "text_out_of_memory", "negative"]
 
 
 def test_all_texts_may_fail(model):

@@ -1,0 +1,75 @@
+"""Shared. What can go wrong with a bulk job, as a whole or with one of its texts."""
+
+from app.errors.base import BadInput, ServingError, Unavailable
+from app.errors.outages import TextFailed
+
+
+class JobNotFound(BadInput):
+    """There is no job with this id."""
+
+    status, code, template = 404, "job_not_found", "there is no job {0!r}"
+
+
+class JobGone(BadInput):
+    """The job has expired: its texts and results were removed."""
+
+    status, code, template = 410, "job_gone", "job {0} has expired and was removed"
+
+
+class JobEmpty(BadInput):
+    """A job needs at least one text."""
+
+    status, code = 422, "job_empty"
+
+
+class JobTooLarge(BadInput):
+    """The job is larger than the limit."""
+
+    status, code, template = 413, "job_too_large", "a job may have {0} {1} at most"
+
+
+class SubmissionLost(Unavailable):
+    """The job was not accepted: what had been received of it is gone."""
+
+    code = "submission_lost"
+
+
+class StorageFull(Unavailable):
+    """Redis has too little free memory for this job."""
+
+    status, code, template = 507, "storage_full", "Redis has no memory left for {0} more bytes"
+
+    @property
+    def retry_after_s(self) -> int:
+        """Memory comes back as jobs end and expire, which takes longer than a restart."""
+        return 60
+
+
+class TextOutOfMemory(TextFailed):
+    """This text needs more memory than the worker has."""
+
+    code, template = "text_out_of_memory", "this text needs more memory than the worker has"
+
+
+class TextGivenUp(TextFailed):
+    """Each worker that computed this text was lost."""
+
+    code, template = "text_given_up", "each worker that computed this text was lost"
+
+
+class TextHung(TextFailed):
+    """No worker came to an end with this text."""
+
+    code, template = "text_hung", "no worker came to an end with this text in time"
+
+
+class JobFailed(ServingError):
+    """The job could not be carried on."""
+
+    code, template = "job_failed", "{0}"
+
+
+class JobExpired(ServingError):
+    """The job ran out of time."""
+
+    code, template = "job_expired", "the job had not ended after jobs.max_run_seconds"

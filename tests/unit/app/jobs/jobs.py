@@ -1,0 +1,62 @@
+"""Jobs for tests: a clock that stands still, texts, and results that tell their text."""
+
+import random
+
+from app.contract import Failure
+from app.jobs.blobs import encode_results
+from app.jobs.chunks import Chunks
+from app.jobs.ledger import Ledger
+from app.jobs.records import JobSpec
+from app.jobs.submission import Submission
+from app.settings import Jobs
+
+SPEC = JobSpec(ref="tiny-v1", digest="d" * 64, labels=["no", "yes"], queue="jobs.cpu")
+BAD = Failure("text_failed", "bad")
+
+
+class Clock:
+    """Redis seconds that pass when a test says so."""
+
+    def __init__(self):
+        self.now_s = 1_800_000_000.0
+
+    def __call__(self):
+        return self.now_s
+
+
+def ledger(client, clock=None, **limits):
+    return Ledger(client, Jobs(**limits), clock or Clock())
+
+
+def submit(book, count, spec=SPEC, ids=lambda at: None):
+    with Submission(book, spec) as submission:
+        for at in range(count):
+            submission.add(f"text {at}", ids(at))
+        return submission.seal()
+
+
+def commit(chunks, claim, bad=(), texts_per_s=None):
+    """Results that tell the number of their text; those in `bad` fail."""
+    indexes = range(claim.first, claim.first + claim.count)
+    failures = {index - claim.first: BAD for index in indexes if index in bad}
+    blob = encode_results([index % 2 for index in indexes], list(map(float, indexes)), failures)
+    return chunks.commit(
+        claim,
+        blob,
+        succeeded=claim.count - len(failures),
+        failed=len(failures),
+        texts_per_s=texts_per_s,
+    )
+
+
+def run_all(book, job, bad=(), shuffled=False):
+    """Compute what is left of a job, as one worker that never fails."""
+    chunks = Chunks(book)
+    while tickets := chunks.feed(job.id, job.spec):
+        if shuffled:
+            random.Random(7).shuffle(tickets)
+        for ticket in tickets:
+            claim = chunks.claim(job.id, ticket.first, "w1", 10)
+            assert claim is not None
+            commit(chunks, claim, bad)
+    return book.read(job.id)

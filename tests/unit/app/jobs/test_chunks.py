@@ -1,0 +1,259 @@
+"""How chunks are cut, lost, taken back, and narrowed down to the text that ends workers."""
+
+import pytest
+
+from app.jobs import results
+from app.jobs.chunks import (
+    FIRST_CHUNK_TEXTS,
+    GRACE_S,
+    MAX_ATTEMPTS,
+    RESEND_S,
+    UNHELD_S,
+    Chunks,
+)
+from tests.unit.app.jobs.jobs import Clock, commit, ledger, run_all, submit
+
+LEASE_S = 35.0
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def book(redis_client, clock):
+    return ledger(redis_client, clock)
+
+
+@pytest.fixture
+def chunks(book):
+    return Chunks(book)
+
+
+def begin(chunks, job, holder="w1"):
+    """Send and claim the first chunk that there is."""
+    ticket = chunks.feed(job.id, job.spec)[0]
+    claim = chunks.claim(job.id, ticket.first, holder, LEASE_S)
+    assert claim is not None
+    return claim
+
+
+def poison(chunks, clock, job, text, why=""):
+    """Workers that are ended by one text, until the job has ended; how many were."""
+    ended = 0
+    while not chunks.ledger.read(job.id).has_ended:
+        chunks.sweep(job.id, ["alive"], True)
+        for ticket in chunks.feed(job.id, job.spec):
+            holder = f"w{ended}"
+            claim = chunks.claim(job.id, ticket.first, holder, LEASE_S)
+            if text not in range(claim.first, claim.first + claim.count):
+                commit(chunks, claim)
+                continue
+            ended += 1
+            if claim.attempt > 1:
+                for index in range(claim.first, text + 1):
+                    assert chunks.mark(claim, holder, index, LEASE_S)
+            chunks.give_up(claim, holder, why)
+    return ended
+
+
+@pytest.mark.parametrize("text", [0, 77, 199])
+def test_text_that_ends_workers_fails_alone(book, chunks, clock, text):
+    job = submit(book, 200)
+
+    ended = poison(chunks, clock, job, text)
+
+    failed = [row for row in results.rows(book, job.id) if row.error]
+    assert [(row.index, row.error.code) for row in failed] == [(text, "text_given_up")]
+    assert book.read(job.id).counts.succeeded == 199
+    assert ended == MAX_ATTEMPTS + 1  # in its chunk, marked in its chunk, and twice alone
+
+
+def test_text_that_hangs_fails_with_its_own_reason(book, chunks, clock):
+    job = submit(book, 10)
+
+    poison(chunks, clock, job, 4, why="hung")
+
+    assert [row.error.code for row in results.rows(book, job.id) if row.error] == ["text_hung"]
+
+
+def test_chunk_that_is_lost_before_any_text_is_halved(book, chunks, clock):
+    job = submit(book, 8)
+    for _ in range(MAX_ATTEMPTS):
+        chunks.give_up(begin(chunks, job), "w1")
+        chunks.sweep(job.id, ["w1"], False)
+
+    halves = [
+        chunks.claim(job.id, ticket.first, "w1", LEASE_S)
+        for ticket in chunks.feed(job.id, job.spec)
+    ]
+
+    assert [(half.first, half.count) for half in halves] == [(0, 4), (4, 4)]
+
+
+def test_chunk_of_a_lost_host_is_taken_back_after_a_grace(book, chunks, clock):
+    job = submit(book, 10)
+    claim = begin(chunks, job, "w1")
+
+    chunks.sweep(job.id, ["w2"], True)
+    assert chunks.feed(job.id, job.spec) == []
+    clock.now_s += GRACE_S
+    chunks.sweep(job.id, ["w2"], True)
+
+    again = begin(chunks, job, "w2")
+    assert (again.first, again.count, again.attempt) == (claim.first, claim.count, 2)
+
+
+def test_lost_host_that_lives_after_all_may_be_first(book, chunks, clock):
+    job = submit(book, 10)
+    claim = begin(chunks, job, "w1")
+    chunks.give_up(claim, "w1")
+    chunks.sweep(job.id, [], True)
+    again = begin(chunks, job, "w2")
+
+    assert commit(chunks, claim) == "completed"
+    assert commit(chunks, again) is None
+    assert book.read(job.id).counts.succeeded == 10
+
+
+def test_chunk_of_a_living_host_is_left_alone_until_its_lease_ends(book, chunks, clock):
+    job = submit(book, 10)
+    begin(chunks, job, "w1")
+    clock.now_s += LEASE_S - 1
+    chunks.sweep(job.id, ["w1"], True)
+    assert chunks.feed(job.id, job.spec) == []
+
+    clock.now_s += 1
+    chunks.sweep(job.id, ["w1"], True)
+
+    assert begin(chunks, job, "w1").attempt == 2
+
+
+@pytest.mark.parametrize(("is_queue_empty", "wait_s"), [(True, GRACE_S + 1), (False, RESEND_S)])
+def test_message_that_was_lost_is_sent_again_and_is_no_attempt(
+    book, chunks, clock, is_queue_empty, wait_s
+):
+    job = submit(book, 10)
+    chunks.feed(job.id, job.spec)
+    clock.now_s += wait_s
+    chunks.sweep(job.id, ["w1"], is_queue_empty)
+
+    assert begin(chunks, job).attempt == 1
+
+
+def test_message_that_waits_in_its_queue_is_not_sent_twice(book, chunks, clock):
+    job = submit(book, 10)
+    chunks.feed(job.id, job.spec)
+    clock.now_s += RESEND_S - 1
+    chunks.sweep(job.id, ["w1"], False)
+
+    assert chunks.feed(job.id, job.spec) == []
+
+
+def test_duplicate_message_finds_nothing_to_do(book, chunks):
+    job = submit(book, 10)
+    claim = begin(chunks, job)
+
+    assert chunks.claim(job.id, 0, "w2", LEASE_S) is None
+    commit(chunks, claim)
+    assert chunks.claim(job.id, 0, "w2", LEASE_S) is None
+
+
+def test_chunk_that_was_cut_meanwhile_is_no_longer_the_holders(book, chunks, clock):
+    job = submit(book, 10)
+    chunks.give_up(begin(chunks, job), "w1")
+    chunks.sweep(job.id, ["w1"], True)
+    claim = begin(chunks, job)
+    chunks.mark(claim, "w1", 5, LEASE_S)
+    chunks.give_up(claim, "w1")
+    chunks.sweep(job.id, ["w1"], True)
+
+    assert not chunks.mark(claim, "w1", 6, LEASE_S)
+    assert commit(chunks, claim) is None
+    assert run_all(book, job).counts.succeeded == 10
+
+
+def test_only_so_many_chunks_are_on_their_way(redis_client, clock):
+    chunks = Chunks(ledger(redis_client, clock, max_queued_chunks=3))
+    job = submit(chunks.ledger, 1000)
+
+    assert len(chunks.feed(job.id, job.spec)) == 3
+    assert chunks.feed(job.id, job.spec) == []
+    commit(chunks, chunks.claim(job.id, 0, "w1", LEASE_S))
+    assert len(chunks.feed(job.id, job.spec)) == 1
+
+
+def test_chunks_grow_to_what_workers_compute_in_the_target_time(book, chunks):
+    job = submit(book, 20_000)
+    sizes = []
+    while tickets := chunks.feed(job.id, job.spec):
+        for ticket in tickets:
+            claim = chunks.claim(job.id, ticket.first, "w1", LEASE_S)
+            sizes.append(claim.count)
+            commit(chunks, claim, texts_per_s=2000.0)
+
+    assert sizes[0] == FIRST_CHUNK_TEXTS
+    assert max(sizes) == 1000
+    assert sizes[-1] <= 2 * FIRST_CHUNK_TEXTS  # smaller towards the end
+
+
+def test_slow_version_gets_small_chunks(book, chunks):
+    run_all(book, submit(book, 64))
+    first = submit(book, 64)
+    commit(chunks, begin(chunks, first), texts_per_s=4.0)
+
+    assert begin(chunks, submit(book, 64)).count == 2
+
+
+def test_job_whose_version_nobody_can_hold_fails_with_the_reason(book, chunks, clock):
+    job = submit(book, 10)
+    for _ in range(2):
+        chunks.release(begin(chunks, job), "w1", 2.0, "not held")
+        clock.now_s += UNHELD_S - 10
+        chunks.sweep(job.id, ["w1"], True)
+
+    job = book.read(job.id)
+    assert (job.status, job.counts.failed) == ("failed", 10)
+    assert job.error.message == "no worker can hold its model version"
+
+
+def test_job_whose_version_one_host_cannot_hold_goes_on_with_others(redis_client, clock):
+    book = ledger(redis_client, clock, max_queued_chunks=1)
+    job, chunks = submit(book, 1000), Chunks(book)
+    for _ in range(10):
+        chunks.release(begin(chunks, job, "w1"), "w1", 2.0, "not held")
+        clock.now_s += UNHELD_S - 10
+        chunks.sweep(job.id, ["w1", "w2"], True)
+        commit(chunks, begin(chunks, job, "w2"))
+
+    assert book.read(job.id).status == "in_progress"
+
+
+def test_released_chunk_is_no_attempt(book, chunks, clock):
+    job = submit(book, 10)
+    chunks.release(begin(chunks, job), "w1", 2.0, "not held")
+    clock.now_s += 2
+    chunks.sweep(job.id, ["w1"], False)
+
+    assert begin(chunks, job).attempt == 1
+
+
+def test_job_that_runs_too_long_expires_with_its_rest(book, chunks, clock):
+    job = submit(book, 200)
+    commit(chunks, begin(chunks, job))
+    clock.now_s += book.limits.max_run_seconds
+
+    assert chunks.sweep(job.id, [], True) == "expired"
+
+    job = book.read(job.id)
+    assert (job.counts.succeeded, job.counts.failed) == (64, 136)
+    assert [row.error.code for row in results.rows(book, job.id, 63)] == ["job_expired"] * 136
+
+
+def test_job_that_is_gone_is_looked_after_no_more(book, chunks, redis_client):
+    job = submit(book, 1)
+    redis_client.delete(f"mlserve:job:{job.id}")
+
+    assert chunks.sweep(job.id, [], True) == "gone"
+    assert chunks.active() == []

@@ -1,0 +1,153 @@
+"""The sweeper sends, tells, and lets go of what has ended."""
+
+import os
+
+import pytest
+
+from app import fleet
+from app.contract import HostState
+from app.jobs.chunks import GRACE_S, Chunks
+from app.jobs.sweeper import Sweeper
+from tests.unit.app.jobs.jobs import SPEC, Clock, commit, ledger, submit
+
+
+class World:
+    """A ledger, a sweeper, and what the sweeper did."""
+
+    def __init__(self, client):
+        self.client, self.clock = client, Clock()
+        self.book = ledger(client, self.clock)
+        self.chunks = Chunks(self.book)
+        self.sent, self.told, self.revoked = [], [], set()
+        self.sweeper = Sweeper(
+            self.chunks,
+            pump=lambda job_id, spec: self.sent.extend(self.chunks.feed(job_id, spec)),
+            tell=self.told.append,
+            is_revoked=self.revoked.__contains__,
+        )
+
+    def beat(self, hostname):
+        state = HostState(
+            hostname=hostname,
+            pid=os.getpid(),
+            device="cpu",
+            queues=["jobs.cpu"],
+            models=[],
+            started_at=1.5,
+            beat_at=2.0,
+            memory_bytes=1,
+            chunks=0,
+        )
+        fleet.publish(self.client, state)
+        return state.incarnation
+
+    def states(self):
+        return [(job.status, job.counts.succeeded) for job in self.told]
+
+
+@pytest.fixture
+def world(redis_client):
+    return World(redis_client)
+
+
+def test_first_step_sends_tells_and_pins(world):
+    job = submit(world.book, 100)
+
+    world.sweeper.step()
+
+    assert [ticket.first for ticket in world.sent] == [0, 64]
+    assert world.states() == [("in_progress", 0)]
+    assert world.sweeper.pinned == {SPEC.ref}
+    assert world.chunks.active() == [job.id]
+
+
+def test_only_changes_are_told(world):
+    job = submit(world.book, 100)
+    world.sweeper.step()
+    world.sweeper.step()
+    assert len(world.told) == 1
+
+    commit(world.chunks, world.chunks.claim(job.id, 0, "w1", 10))
+    world.sweeper.step()
+
+    assert world.states() == [("in_progress", 0), ("in_progress", 64)]
+
+
+def test_end_is_told_and_the_job_let_go_of(world):
+    job = submit(world.book, 10)
+    world.sweeper.step()
+    commit(world.chunks, world.chunks.claim(job.id, 0, "w1", 10))
+
+    world.sweeper.step()
+
+    assert world.states()[-1] == ("completed", 10)
+    assert world.chunks.active() == []
+    assert world.sweeper.pinned == frozenset()
+
+
+def test_end_that_could_not_be_told_is_told_again(world, redis_client):
+    job = submit(world.book, 10)
+    world.book.cancel(job.id)
+    tell, failing = world.sweeper._tell, [ConnectionError]
+
+    def broken(job):
+        if failing:
+            raise failing.pop()
+        tell(job)
+
+    world.sweeper._tell = broken
+    with pytest.raises(ConnectionError):
+        world.sweeper.step()
+    assert world.chunks.active() == [job.id]
+
+    world.sweeper.step()
+
+    assert world.states() == [("cancelled", 0)]
+
+
+def test_end_that_comes_while_progress_is_told_has_the_last_word(world):
+    job = submit(world.book, 10)
+    told = world.told.append
+
+    def slow(job):
+        told(job)
+        world.book.cancel(job.id)
+
+    world.sweeper._tell = slow
+    world.sweeper.step()
+
+    assert [job.status for job in world.told] == ["in_progress", "cancelled"]
+    assert job.id not in world.chunks.active()
+
+
+def test_revoked_task_cancels_its_job(world):
+    job = submit(world.book, 10)
+    world.revoked.add(job.id)
+
+    world.sweeper.step()
+
+    assert world.sent == []
+    assert [job.status for job in world.told] == ["cancelled"]
+
+
+def test_chunk_of_a_host_that_was_replaced_is_sent_again(world):
+    job = submit(world.book, 10)
+    alive = world.beat("w1")
+    world.sweeper.step()
+    world.chunks.claim(job.id, 0, alive.replace("1.5", "1.0"), 35)
+
+    world.sweeper.step()
+    world.clock.now_s += GRACE_S
+    world.sweeper.step()
+
+    assert [ticket.first for ticket in world.sent] == [0, 0]
+
+
+def test_job_that_vanished_is_let_go_of(world, redis_client):
+    job = submit(world.book, 10)
+    redis_client.delete(f"mlserve:job:{job.id}")
+
+    world.sweeper.step()
+
+    assert world.chunks.active() == []
+    assert world.told == []
