@@ -1,0 +1,107 @@
+"""Submitting jobs to real workers, and keeping those alive as a supervisor would."""
+
+import io
+import random
+
+import joblib
+
+from app.broker import make_celery, redis_client
+from app.clock import RedisClock
+from app.contract import JOB_QUEUES
+from app.dispatch import Dispatcher
+from app.jobs import results
+from app.jobs.chunks import Chunks
+from app.jobs.ledger import Ledger
+from app.jobs.records import JobSpec
+from app.jobs.submission import Submission
+from app.models.catalog import read_manifest
+from app.settings import Redis, Settings
+from tests.deadly_classifier import DeadlyClassifier
+from tests.integration.workers import FaultyWorker
+from tests.models import build_model
+from tests.waiting import eventually
+
+SETTINGS = {
+    "MLSERVE_DEFAULT_MODEL": "deadly",
+    "MLSERVE_LIMITS__ALLOW_PICKLE": "true",
+    "FAULTS_VISIBILITY_TIMEOUT_S": "45",
+}
+
+
+def build_deadly(root, version="v1"):
+    """A version `deadly` of the classifier that ends workers."""
+    content = io.BytesIO()
+    joblib.dump(DeadlyClassifier(), content)
+    files = {"model.joblib": content.getvalue()}
+    return build_model(root, "deadly", version, files=files, format="joblib")
+
+
+def worker(redis_url, models_dir, number=1, **env):
+    """A worker that holds `deadly`."""
+    hostname = f"w{number}@jobs"
+    return FaultyWorker(redis_url, models_dir, hostname=hostname, env=SETTINGS | env)
+
+
+class Submitter:
+    """The part of the API process that submits jobs and asks for them."""
+
+    def __init__(self, redis_url, models_dir):
+        self.settings = Settings(redis=Redis(url=redis_url))
+        self.models_dir = models_dir
+        self.celery = make_celery(self.settings, "api")
+        self.redis = redis_client(self.settings, timeout_s=5)
+        clock = RedisClock()
+        clock.sync(self.redis)
+        self.ledger = Ledger(self.redis, self.settings.jobs, clock.now)
+        self.dispatcher = Dispatcher(self.celery, Chunks(self.ledger))
+
+    def submit(self, texts, version="v1", is_sent=True):
+        manifest = read_manifest(self.models_dir / "deadly" / version)
+        spec = JobSpec(
+            ref=str(manifest.ref),
+            digest=manifest.digest,
+            labels=manifest.labels,
+            queue=JOB_QUEUES["cpu"],
+        )
+        with Submission(self.ledger, spec) as submission:
+            for at, text in enumerate(texts):
+                submission.add(text, f"id {at}")
+            job = submission.seal()
+        if is_sent:
+            self.dispatcher.pump(job.id, spec)
+        return job
+
+    def read(self, job):
+        return self.ledger.read(job.id)
+
+    def wait(self, job, workers=(), timeout_s=60):
+        """The ended job; workers that end meanwhile are started again."""
+
+        def has_ended():
+            revive(workers)
+            return self.read(job).has_ended
+
+        eventually(has_ended, timeout_s)
+        return self.read(job)
+
+    def rows(self, job):
+        return list(results.rows(self.ledger, job.id))
+
+    def close(self):
+        self.redis.close()
+        self.celery.backend.client.close()
+        self.celery.close()
+
+
+def revive(workers):
+    """Start what has ended again, as a supervisor does."""
+    for one in workers:
+        if one.returncode is not None:
+            one.launch()
+
+
+def kill_one(workers):
+    """SIGKILL for a random worker that runs."""
+    running = [one for one in workers if one.returncode is None]
+    if running:
+        random.choice(running).kill()

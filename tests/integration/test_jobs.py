@@ -1,0 +1,220 @@
+"""Jobs with real workers: they complete, whatever is lost, and only what is bad fails."""
+
+import random
+import threading
+
+import pytest
+from celery.exceptions import TaskRevokedError
+
+from app.jobs.keys import JOBS_KEY
+from tests.integration.jobs import Submitter, build_deadly, kill_one, revive, worker
+from tests.models import activate
+from tests.waiting import eventually
+
+SECONDS = threading.Event()
+EVERY = {"MLSERVE_JOBS__MAX_BATCH_SIZE": "100", "MLSERVE_JOBS__TARGET_CHUNK_SECONDS": "0.2"}
+JOBS_QUEUE = "jobs.cpu"
+
+
+@pytest.fixture(scope="module")
+def deadly_dir(tmp_path_factory):
+    root = tmp_path_factory.mktemp("deadly")
+    build_deadly(root, "v1")
+    build_deadly(root, "v2")
+    activate(root, deadly="v2")
+    return root
+
+
+@pytest.fixture
+def submitter(tcp_redis, deadly_dir):
+    submitter = Submitter(tcp_redis.url, deadly_dir)
+    yield submitter
+    submitter.close()
+
+
+@pytest.fixture
+def workers(tcp_redis, deadly_dir):
+    """Two workers, started; a text may take two seconds."""
+    started = [
+        worker(tcp_redis.url, deadly_dir, number, MLSERVE_WORKER__HARD_LIMIT_S="2", **EVERY)
+        for number in (1, 2)
+    ]
+    try:
+        for one in started:
+            one.launch()
+        for one in started:
+            one.wait_until_ready()
+        yield started
+    finally:
+        for one in started:
+            one.close()
+
+
+def texts(count, slow=False):
+    return [f"{'good' if at % 3 else 'bad'} {'slow' if slow else ''} {at}" for at in range(count)]
+
+
+def check(submitter, job, count, bad=()):
+    """Every text has the one result that is right for it, and the counts say so."""
+    job = submitter.read(job)
+    assert (job.status, job.counts.total, job.counts.pending) == ("completed", count, 0)
+    assert (job.counts.succeeded, job.counts.failed) == (count - len(bad), len(bad))
+    rows = submitter.rows(job)
+    assert [row.index for row in rows] == list(range(count))
+    assert [row.custom_id for row in rows] == [f"id {at}" for at in range(count)]
+    assert {row.index: row.error.code for row in rows if row.error} == dict(bad)
+    assert [row.label for row in rows if not row.error] == [
+        "positive" if at % 3 else "negative" for at in range(count) if at not in dict(bad)
+    ]
+
+
+def test_job_completes_and_its_celery_task_says_so(submitter, workers):
+    job = submitter.submit(texts(3000))
+
+    told = submitter.celery.AsyncResult(job.id).get(timeout=30)
+
+    check(submitter, job, 3000)
+    assert told == {"total": 3000, "completed": 3000, "failed": 0, "cancelled": 0}
+    assert submitter.celery.AsyncResult(job.id).state == "SUCCESS"
+    assert submitter.redis.llen(JOBS_QUEUE) == 0
+
+
+def test_job_is_computed_with_the_version_it_was_submitted_for(submitter, workers):
+    # Nothing but the job asks for v1.
+    job = submitter.submit(texts(100), version="v1")
+
+    assert submitter.wait(job).spec.ref == "deadly-v1"
+    check(submitter, job, 100)
+
+
+def test_jobs_go_on_side_by_side(submitter, workers):
+    long = submitter.submit(texts(6000, slow=True))
+    short = submitter.submit(texts(200))
+
+    submitter.wait(short)
+
+    assert not submitter.read(long).has_ended
+    check(submitter, short, 200)
+    check(submitter, submitter.wait(long), 6000)
+
+
+def test_only_the_texts_that_end_workers_fail(submitter, workers):
+    content = texts(400)
+    content[50] += " abort"
+    content[199] += " memory"
+    content[333] += " hang"
+
+    job = submitter.submit(content)
+    submitter.wait(job, workers, timeout_s=100)
+
+    bad = {50: "text_given_up", 199: "text_out_of_memory", 333: "text_hung"}
+    check(submitter, job, 400, bad)
+    revive(workers)
+    after = submitter.submit(texts(100))
+    submitter.wait(after, workers)
+    check(submitter, after, 100)
+
+
+@pytest.mark.timeout(1800)
+def test_killed_workers_cost_no_text(submitter, workers, soak):
+    kills, killed = 100 if soak else 4, 0
+    while killed < kills:
+        job = submitter.submit(texts(10_000, slow=True))
+        while killed < kills and not submitter.read(job).has_ended:
+            SECONDS.wait(random.uniform(0, 2))
+            kill_one(workers)
+            killed += 1
+            revive(workers)
+
+        submitter.wait(job, workers, timeout_s=60)
+        check(submitter, job, 10_000)
+
+
+def test_job_survives_a_redis_that_is_killed(tcp_redis, submitter, workers):
+    job = submitter.submit(texts(6000, slow=True))
+    eventually(lambda: submitter.read(job).counts.ended)
+    SECONDS.wait(1.2)  # what Redis has not yet written may be lost: it does so every second
+
+    tcp_redis.kill()
+    tcp_redis.start()
+
+    submitter.wait(job, workers)
+    check(submitter, job, 6000)
+
+
+def test_messages_that_come_twice_and_in_any_order_change_nothing(tcp_redis, submitter, deadly_dir):
+    job = submitter.submit(texts(2000))
+    captured = submitter.redis.lrange(JOBS_QUEUE, 0, -1)
+    assert len(captured) == submitter.settings.jobs.max_queued_chunks
+    again = captured * 2
+    random.shuffle(again)
+    submitter.redis.lpush(JOBS_QUEUE, *again)
+
+    with worker(tcp_redis.url, deadly_dir):
+        submitter.wait(job)
+        check(submitter, job, 2000)
+        submitter.redis.lpush(JOBS_QUEUE, *again)
+        eventually(lambda: not submitter.redis.llen(JOBS_QUEUE))
+        eventually(lambda: not submitter.redis.exists("unacked"))
+
+    check(submitter, job, 2000)
+
+
+def test_revoking_its_task_cancels_a_job(submitter, workers):
+    job = submitter.submit(texts(20_000, slow=True))
+    result = submitter.celery.AsyncResult(job.id)
+    eventually(lambda: result.state == "PROGRESS" and result.info["completed"])
+
+    result.revoke()
+
+    with pytest.raises(TaskRevokedError):
+        result.get(timeout=20)
+    job = submitter.read(job)
+    assert (job.status, job.counts.pending) == ("cancelled", 0)
+    assert job.counts.cancelled > 10_000
+    assert result.state == "REVOKED"
+
+
+def test_no_chunk_starts_after_a_job_is_cancelled(submitter, workers):
+    job = submitter.submit(texts(20_000, slow=True))
+    eventually(lambda: submitter.read(job).counts.succeeded)
+
+    at_once = submitter.ledger.cancel(job.id)
+
+    assert at_once.counts.pending <= 2 * 200 * 2  # what two workers computed then
+    ended = submitter.wait(job)
+    assert ended.status == "cancelled"
+    assert ended.counts.succeeded - at_once.counts.succeeded <= at_once.counts.pending
+    eventually(lambda: not submitter.redis.llen(JOBS_QUEUE))
+    assert submitter.read(job) == ended
+
+
+def test_job_of_a_process_that_died_after_accepting_is_computed(submitter, workers):
+    job = submitter.submit(texts(500), is_sent=False)
+
+    submitter.wait(job)
+
+    check(submitter, job, 500)
+
+
+def test_no_key_is_left_when_a_job_has_expired(tcp_redis, deadly_dir):
+    submitter = Submitter(tcp_redis.url, deadly_dir)
+    limits = submitter.ledger.limits
+    submitter.ledger.limits = type(limits)(result_ttl_seconds=2)
+    try:
+        with worker(tcp_redis.url, deadly_dir):
+            job = submitter.submit(texts(500))
+            submitter.celery.AsyncResult(job.id).get(timeout=30)
+
+            eventually(lambda: not submitter.redis.exists(f"mlserve:job:{job.id}"), timeout_s=10)
+
+            eventually(lambda: len(_keys_of(submitter.redis, job)) == 1)
+            assert _keys_of(submitter.redis, job) == [f"mlserve:job:{job.id}:gone"]
+            assert submitter.ledger.page(10).jobs == []
+            assert submitter.redis.zscore(JOBS_KEY, job.id) is None
+    finally:
+        submitter.close()
+
+
+def _keys_of(client, job):
+    return [key.decode() for key in client.keys("*") if job.id in key.decode()]
