@@ -286,6 +286,11 @@ def _check_together(settings: Settings) -> None:
             f"limits.max_queued_texts = {settings.limits.max_queued_texts}: must not be below "
             f"limits.max_batch_texts = {settings.limits.max_batch_texts}"
         )
+    if settings.jobs.target_chunk_seconds > settings.worker.hard_limit_s / 2:
+        raise ConfigError(
+            f"jobs.target_chunk_seconds = {settings.jobs.target_chunk_seconds:g}: must be at most "
+            f"half of worker.hard_limit_s = {settings.worker.hard_limit_s:g}"
+        )
     if settings.redis.url is not None and not settings.redis.url.startswith(
         ("redis://", "rediss://", "unix://")
     ):

@@ -10,8 +10,9 @@ connection pool; building one costs more than the command. The channel keeps one
 pool lives.
 
 And a queue declared `no_ack` is meant: kombu would let a worker take messages of it without bound,
-and still write to Redis when they are acknowledged. Here they count towards the prefetch limit like
-all others, in this process alone: two round trips less for each.
+and still write to Redis when they are acknowledged. Here they count towards the prefetch limit, in
+this process alone: two round trips less for each. They are those that somebody waits for: messages
+of other queues have a prefetch limit of their own, so that they never stand in the way.
 """
 
 from collections.abc import Iterator
@@ -20,14 +21,28 @@ from typing import Any
 
 from kombu.transport import redis, virtual
 from kombu.transport.redis import Channel as RedisChannel
+from kombu.utils.scheduling import priority_cycle
+from redis.exceptions import ResponseError
 
 
 class QoS(redis.QoS):
-    """Counts the messages of `no_ack` queues, and tells Redis of the others only."""
+    """Counts the messages of `no_ack` queues and those of others, and tells Redis of the latter.
+
+    Others are taken only where another of the former could be taken too.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._untold: set[str] = set()
+        self._told: set[str] = set()
+
+    def can_consume(self) -> bool:
+        """Whether a message of a `no_ack` queue may be taken."""
+        return not self.prefetch_count or len(self._untold) < self.prefetch_count
+
+    def can_consume_others(self) -> bool:
+        """Whether a message of another queue may be taken beside those."""
+        return not self.prefetch_count or len(self._told) < self.prefetch_count
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Remember a message until it is acknowledged or rejected."""
@@ -35,6 +50,7 @@ class QoS(redis.QoS):
             self._untold.add(delivery_tag)
             virtual.QoS.append(self, message, delivery_tag)
         else:
+            self._told.add(delivery_tag)
             super().append(message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
@@ -44,11 +60,13 @@ class QoS(redis.QoS):
             virtual.QoS.ack(self, delivery_tag)
         else:
             super().ack(delivery_tag)
+            self._let_go_of(delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """The message is refused; with `requeue`, the next in line will get it."""
         if delivery_tag not in self._untold:
             super().reject(delivery_tag, requeue)
+            self._let_go_of(delivery_tag)
             return
         if requeue:
             message = self.get(delivery_tag)
@@ -58,6 +76,26 @@ class QoS(redis.QoS):
                 pipe.execute()
         self.ack(delivery_tag)
 
+    def _let_go_of(self, delivery_tag: str) -> None:
+        if delivery_tag in self._told:
+            self._told.discard(delivery_tag)
+            self.channel.look_again()
+
+
+class OpenQueues(priority_cycle):
+    """The queues of a channel that messages may be taken from now, in their order."""
+
+    def __init__(self, channel: "Channel") -> None:
+        super().__init__()
+        self._channel = channel
+
+    def consume(self, n: int) -> list[str]:
+        """All of them, or those that are `no_ack`."""
+        queues: list[str] = super().consume(n)
+        if self._channel.qos.can_consume_others():
+            return queues
+        return [queue for queue in queues if queue in self._channel.no_ack_queues]
+
 
 class Channel(RedisChannel):
     """A channel that can still acknowledge and restore after its transport was collected."""
@@ -65,16 +103,32 @@ class Channel(RedisChannel):
     QoS = QoS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.no_ack_queues: set[str] = set()
         super().__init__(*args, **kwargs)
+        self._queue_cycle = OpenQueues(self)
         self._last_connparams = super()._connparams()
         self._kept_client: Any = None
-        self.no_ack_queues: set[str] = set()
+        # The socket that BRPOP is sent over, and what Redis calls it.
+        self._known: tuple[Any, int | None] = (None, None)
 
     def basic_consume(self, queue: str, no_ack: bool, *args: Any, **kwargs: Any) -> Any:
         """Consume from `queue`; messages count towards the prefetch limit in every case."""
         if no_ack:
             self.no_ack_queues.add(queue)
         return super().basic_consume(queue, False, *args, **kwargs)
+
+    def look_again(self) -> None:
+        """End a wait for messages that does not include all queues that it could include now."""
+        if self._in_poll and (number := self._known[1]) is not None:
+            with self.conn_or_acquire() as client:
+                client.client_unblock(number)
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        connection = self.client.connection
+        if connection._sock is None or connection._sock is not self._known[0]:
+            connection.send_command("CLIENT", "ID")
+            self._known = (connection._sock, _number(connection))
+        super()._brpop_start(timeout)
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         if self.connection is None or self.connection.client is None:
@@ -90,6 +144,14 @@ class Channel(RedisChannel):
                 self._kept_client = self._create_client()
             client = self._kept_client
         yield client
+
+
+def _number(connection: Any) -> int | None:
+    try:
+        return int(connection.read_response())
+    except ResponseError:
+        # Not allowed to ask: a wait then ends by itself, after a second.
+        return None
 
 
 class Transport(redis.Transport):

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,23 @@ from benchmarks.paths import ROOT
 SIZES = (1, 8, 32, 100)
 
 
-def bare_loop(place: Place, texts: Path, seconds: float, processes: int) -> dict[str, Any]:
+def bare_loop(
+    place: Place,
+    texts: Path,
+    seconds: float,
+    processes: int,
+    sizes: Sequence[int] = SIZES,
+) -> dict[str, Any]:
     """Texts per second of `processes` loops together, by texts per call."""
     argv = place.module("benchmarks.servers.bare", "--texts", str(texts))
-    argv += ["--seconds", str(seconds), "--sizes", *map(str, SIZES)]
+    argv += ["--seconds", str(seconds), "--sizes", *map(str, sizes)]
     variables = {**os.environ, **environ(place)}
     loops = [
         subprocess.Popen(argv, cwd=ROOT, env=variables, stdout=subprocess.PIPE)
         for _ in range(processes)
     ]
     try:
-        outputs = [loop.communicate(timeout=seconds * len(SIZES) + 60)[0] for loop in loops]
+        outputs = [loop.communicate(timeout=seconds * len(sizes) + 60)[0] for loop in loops]
     finally:
         for loop in loops:
             loop.kill()

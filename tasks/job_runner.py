@@ -19,7 +19,7 @@ from kombu.utils.functional import retry_over_time
 
 from app.contract import Chunk, Outcome
 from app.dispatch import Dispatcher
-from app.errors import ModelUnavailable
+from app.errors import BrokerUnavailable, ModelUnavailable
 from app.inference import engine
 from app.jobs.blobs import encode_results
 from app.jobs.chunks import HUNG, Chunks
@@ -37,8 +37,8 @@ logger = logging.getLogger(__name__)
 LEASE_MARGIN_S = 5.0
 MODEL_WAIT_S = 2.0
 RELEASED_S = 2.0
-# A Redis that restarts is waited for so long, below worker.hard_limit_s.
-MAX_REDIS_WAIT_S = 15.0
+# A Redis that restarts is waited for so long at each step, all in all below worker.hard_limit_s.
+MAX_REDIS_WAIT_S = 8.0
 JOIN_S = 2.0
 
 T = TypeVar("T")
@@ -64,6 +64,8 @@ class JobRunner:
         self._sweeping = Loop("jobs", self._sweep, SWEEP_S)
         self._lease_s = host.settings.worker.hard_limit_s + LEASE_MARGIN_S
         self._running: list[Claim] = []
+        # What could not be given up because Redis was away.
+        self._dropped: list[Claim] = []
 
     def start(self) -> None:
         """Look after the jobs from now on."""
@@ -75,7 +77,10 @@ class JobRunner:
         self._sweeping.join(JOIN_S)
 
     def run(self, job_id: str, first: int) -> None:
-        """Compute one chunk and send what comes next; nothing where it is not to be computed."""
+        """Compute one chunk and send what comes next; nothing where it is not to be computed.
+
+        Raises `BrokerUnavailable` where Redis is away for longer than it takes to restart.
+        """
         holder = self._host.incarnation
         claim = _patiently(partial(self._chunks.claim, job_id, first, holder, self._lease_s))
         if claim is None:
@@ -86,7 +91,8 @@ class JobRunner:
         except ChunkLost:
             pass
         except BaseException:
-            self._chunks.give_up(claim, holder)
+            self._dropped.append(claim)
+            self._sweeping.nudge()
             raise
         finally:
             self._running.remove(claim)
@@ -166,18 +172,24 @@ class JobRunner:
             logger.debug("not sent yet", extra={"cause": repr(error)})
 
     def _sweep(self) -> None:
+        while self._dropped:
+            self._chunks.give_up(self._dropped[0], self._host.incarnation)
+            del self._dropped[0]
         self._sweeper.step()
         self._host.reconciler.pinned = self._sweeper.pinned
 
 
 def _patiently(step: Callable[[], T]) -> T:
     """What `step` returns; a Redis that is away for some seconds costs time, not the work."""
-    result: T = retry_over_time(
-        step,
-        (redis.ConnectionError, redis.TimeoutError),
-        interval_start=0.1,
-        interval_step=0.2,
-        interval_max=1.0,
-        timeout=MAX_REDIS_WAIT_S,
-    )
+    try:
+        result: T = retry_over_time(
+            step,
+            (redis.ConnectionError, redis.TimeoutError),
+            interval_start=0.1,
+            interval_step=0.2,
+            interval_max=1.0,
+            timeout=MAX_REDIS_WAIT_S,
+        )
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        raise BrokerUnavailable() from error
     return result

@@ -23,6 +23,10 @@ from tasks.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
+# How long a thread that computes a job may keep Python's lock from one that answers somebody; each
+# answer needs it three or four times. Python's own is 5 ms.
+SWITCH_INTERVAL_S = 0.001
+
 WRONG_POOL = (
     "mlserve runs in its own thread pool, not in {0}: prefork children would never see model"
     " changes, and Celery's other pools lose slots; start the worker without -P/--pool"
@@ -76,6 +80,7 @@ class Lifecycle:
         queues = instance.app.amqp.queues
         host = Host(self.settings, instance.hostname, device, lambda: list(queues.consume_from))
         running.set_host(host, JobRunner(host, instance.app))
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         host.start()
 
     def announce(self, sender: Any, **_: Any) -> None:

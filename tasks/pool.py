@@ -1,5 +1,8 @@
 """Worker process. The thread pool: every request ends, and its slot is free again, whatever it did.
 
+A chunk of a job runs beside those that somebody waits for, not in their place (`app.transport`):
+there is a second thread for each slot.
+
 Celery's own `threads` pool forgets a request whose exception escapes the tracer (MemoryError,
 SystemExit, a result that cannot be stored): nothing acknowledges it, its slot is lost for ever, and
 a worker with one slot never takes a task again while it still answers pings.
@@ -10,20 +13,26 @@ slot, chunks that were quick so far run in the thread that took them, as in Cele
 
 import logging
 import os
+import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from billiard.einfo import ExceptionInfo
 from billiard.exceptions import WorkerLostError
 from celery.concurrency import thread
 
-from app.contract import PREDICT_CHUNK
+from app.contract import JOB_QUEUES, PREDICT_CHUNK
 
 logger = logging.getLogger(__name__)
 
 # Control commands and timers wait so long, at most, for a chunk that runs in their thread.
 MAX_INLINE_S = 0.05
+# Of the threads that compute jobs. Answers beside a job come in little more than half the time that
+# they take with 0, because the API and Redis need not wait for a core.
+NICENESS = 10
 
 
 class TaskPool(thread.TaskPool):
@@ -31,6 +40,7 @@ class TaskPool(thread.TaskPool):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._behind = ThreadPoolExecutor(int(self.limit), "behind", initializer=_stand_back)
         self._started_at: dict[object, float] = {}
         self._last_chunk_s = float("inf")
         self.last_taken_at = time.monotonic()
@@ -45,6 +55,11 @@ class TaskPool(thread.TaskPool):
         """Monotonic seconds at which the task that runs longest was started; None when idle."""
         return min(list(self._started_at.values()), default=None)
 
+    def on_stop(self) -> None:
+        """Wait for what runs."""
+        self._behind.shutdown(cancel_futures=True)
+        super().on_stop()
+
     def on_apply(
         self,
         target: Callable[..., Any],
@@ -56,15 +71,19 @@ class TaskPool(thread.TaskPool):
 
         None where it ran here: then there is nothing to wait for.
         """
+        args = args or ()
+        call = (target, args, kwargs or {}, callbacks)
         # What Celery's tracer is called with begins with the name of the task.
-        is_chunk = args is not None and args[:1] == (PREDICT_CHUNK,)
-        run = self._run_chunk if is_chunk else self._run
-        if is_chunk and self.limit == 1 and self._last_chunk_s < MAX_INLINE_S:
-            run(target, args or (), kwargs or {}, callbacks)
+        if args[:1] == (PREDICT_CHUNK,):
+            return self._apply_chunk(call)
+        executor = self._behind if _is_bulk(args) else self.executor
+        return thread.ApplyResult(executor.submit(self._run, *call))
+
+    def _apply_chunk(self, call: tuple[Any, ...]) -> thread.ApplyResult | None:
+        if self.limit == 1 and self._last_chunk_s < MAX_INLINE_S:
+            self._run_chunk(*call)
             return None
-        return thread.ApplyResult(
-            self.executor.submit(run, target, args or (), kwargs or {}, callbacks)
-        )
+        return thread.ApplyResult(self.executor.submit(self._run_chunk, *call))
 
     def _run_chunk(self, *call: Any) -> None:
         started_at = time.monotonic()
@@ -92,6 +111,19 @@ class TaskPool(thread.TaskPool):
             _give_up(error, callbacks.get("error_callback"))
         finally:
             del self._started_at[request]
+
+
+def _is_bulk(args: tuple[Any, ...]) -> bool:
+    """Whether nobody waits for this request; its message's headers are the third argument."""
+    headers = args[2] if len(args) > 2 and isinstance(args[2], dict) else {}
+    return (headers.get("delivery_info") or {}).get("routing_key") in JOB_QUEUES.values()
+
+
+def _stand_back() -> None:
+    """Let the system run other threads and processes first, the API and Redis included."""
+    # Elsewhere it would be the whole process that stands back.
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def _give_up(error: BaseException, failed: Callable[[ExceptionInfo], None] | None) -> None:

@@ -4,16 +4,15 @@ Every worker sweeps every second and none leads: each step is one script that ma
 number of times.
 """
 
-import logging
 from collections.abc import Callable, Collection
+
+import redis
 
 from app import fleet
 from app.errors import JobGone, JobNotFound
 from app.fleet import Fleet
 from app.jobs.chunks import Chunks
 from app.jobs.records import Job, JobSpec
-
-logger = logging.getLogger(__name__)
 
 SWEEP_S = 1.0
 
@@ -39,13 +38,27 @@ class Sweeper:
         self.pinned: frozenset[str] = frozenset()
 
     def step(self) -> None:
-        """One look at every job; raises redis and kombu errors."""
+        """One look at every job; raises redis errors, and what went wrong with one job at the end.
+
+        A job that cannot be looked after does not keep others from it.
+        """
         active = self._chunks.active()
         self._told = {job_id: job for job_id, job in self._told.items() if job_id in active}
         seen = fleet.read(self._chunks.ledger.redis) if active else Fleet(reachable=True)
         live = {host.incarnation for host in seen.hosts}
-        jobs = [self._look_after(job_id, live, seen) for job_id in active]
-        self.pinned = frozenset(job.spec.ref for job in jobs if job and not job.has_ended)
+        pinned, errors = set(), []
+        for job_id in active:
+            try:
+                job = self._look_after(job_id, live, seen)
+            except redis.ConnectionError:
+                raise
+            except Exception as error:  # noqa: BLE001 - raised below
+                errors.append(error)
+            else:
+                pinned |= {job.spec.ref} if job and not job.has_ended else set()
+        self.pinned = frozenset(pinned)
+        if errors:
+            raise errors[0]
 
     def _look_after(self, job_id: str, live: Collection[str], seen: Fleet) -> Job | None:
         ledger = self._chunks.ledger

@@ -80,6 +80,22 @@ def test_interactive_queue_is_served_before_an_older_job(worker, sender, tmp_pat
     assert job.get(timeout=10) == "job"
 
 
+def test_interactive_task_is_answered_while_a_job_runs_and_jobs_take_turns(
+    worker, sender, tmp_path
+):
+    names = [f"job{number}" for number in range(4)]
+    jobs = [sender.send("hold", str(tmp_path), name, queue="jobs.cpu") for name in names]
+
+    for at, name in enumerate(names):
+        # At once: not when the wait for interactive messages ends by itself, after a second.
+        eventually(lambda name=name: attempts(tmp_path, name), timeout_s=0.7 if at else 10)
+        assert sender.send("echo", "not held up").get(timeout=10) == "not held up"
+        assert [later for later in names[at + 1 :] if attempts(tmp_path, later)] == []
+        release(tmp_path, name)
+
+    assert [job.get(timeout=10) for job in jobs] == names
+
+
 def test_redis_restart_with_a_message_unacknowledged_does_not_end_the_worker(
     tcp_redis, tcp_sender, models_dir, tmp_path
 ):

@@ -1,5 +1,7 @@
 """The thread pool, without a worker around it."""
 
+import os
+import sys
 import threading
 
 import pytest
@@ -154,3 +156,32 @@ def test_error_that_escapes_an_inline_chunk_is_reported_and_the_slot_is_free(poo
 
     assert [type(failure) for failure in outcome.failures] == [WorkerLostError]
     assert pool.has_free_slot
+
+
+def test_bulk_request_runs_beside_those_that_somebody_waits_for(pool):
+    request = {"delivery_info": {"routing_key": "jobs.cpu"}}
+    busy, done = threading.Event(), threading.Event()
+
+    def bulk(*_):
+        busy.set()
+        return done.wait(5)
+
+    slow = pool.on_apply(bulk, ("name", "id", request))
+    assert busy.wait(5)
+
+    assert run(pool, lambda: 42).results == [42]
+    assert not pool.has_free_slot
+    done.set()
+    slow.wait(5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness of their own")
+def test_bulk_request_stands_back_for_others(pool):
+    def niceness(*_):
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    outcome = Outcome()
+    request = {"delivery_info": {"routing_key": "jobs.cpu"}}
+    pool.on_apply(niceness, ("name", "id", request), **outcome.callbacks()).wait(5)
+
+    assert outcome.results[0] > run(pool, niceness).results[0]

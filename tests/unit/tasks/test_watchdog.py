@@ -54,6 +54,23 @@ def test_task_over_its_hard_limit_ends_the_worker():
     assert "worker.hard_limit_s = 30" in watchdog.verdict()
 
 
+@pytest.mark.parametrize("error", [None, redis.ConnectionError("away")], ids=repr)
+def test_last_words_are_said_and_do_not_keep_the_process(error, monkeypatch):
+    said, ended = [], []
+
+    def last_words():
+        said.append("words")
+        if error:
+            raise error
+
+    monkeypatch.setattr("tasks.watchdog.end_process", ended.append)
+    scene = Scene(has_free_slot=False, oldest_started_at=0.0, at_s=31.0)
+    Watchdog(scene, LIMITS, scene.waiting, now=lambda: scene.at_s, last_words=last_words).step()
+
+    assert said == ["words"]
+    assert len(ended) == 1
+
+
 def test_waiting_work_that_nobody_takes_ends_the_worker():
     scene = Scene(work=3, at_s=100.0)
     watchdog = scene.watchdog()

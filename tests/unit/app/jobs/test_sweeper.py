@@ -88,7 +88,7 @@ def test_end_is_told_and_the_job_let_go_of(world):
 def test_end_that_could_not_be_told_is_told_again(world, redis_client):
     job = submit(world.book, 10)
     world.book.cancel(job.id)
-    tell, failing = world.sweeper._tell, [ConnectionError]
+    tell, failing = world.sweeper._tell, [ZeroDivisionError]
 
     def broken(job):
         if failing:
@@ -96,13 +96,30 @@ def test_end_that_could_not_be_told_is_told_again(world, redis_client):
         tell(job)
 
     world.sweeper._tell = broken
-    with pytest.raises(ConnectionError):
+    with pytest.raises(ZeroDivisionError):
         world.sweeper.step()
     assert world.chunks.active() == [job.id]
 
     world.sweeper.step()
 
     assert world.states() == [("cancelled", 0)]
+
+
+def test_job_that_cannot_be_looked_after_does_not_hold_up_others(world):
+    submit(world.book, 10)
+    other = submit(world.book, 10)
+    pump = world.sweeper._pump
+
+    def broken(job_id, spec):
+        if job_id != other.id:
+            raise ZeroDivisionError
+        pump(job_id, spec)
+
+    world.sweeper._pump = broken
+    with pytest.raises(ZeroDivisionError):
+        world.sweeper.step()
+
+    assert [ticket.job_id for ticket in world.sent] == [other.id]
 
 
 def test_end_that_comes_while_progress_is_told_has_the_last_word(world):
