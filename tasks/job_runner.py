@@ -111,7 +111,7 @@ class JobRunner:
             return
         texts = _patiently(partial(self._chunks.texts, claim))
         if len(texts) != claim.count:
-            return  # the job has expired
+            return  # the job has ended
         started = time.perf_counter()
         if claim.attempt == 1:
             outcomes = self._predict(model, texts)

@@ -22,7 +22,7 @@ MAX_ATTEMPTS = 3
 FIRST_CHUNK_TEXTS = 64
 MAX_CHUNK_TEXTS = 10_000
 # A message that waits in a queue is sent again after so long.
-RESEND_S = 60.0
+RESEND_S = 40.0
 # So long a holder that is no longer seen may still commit; and a message that is in no queue may
 # be on its way.
 GRACE_S = 3.0
@@ -80,7 +80,7 @@ class Chunks:
         return Claim(job_id, first, count, attempt, msgspec.json.decode(spec, type=JobSpec))
 
     def texts(self, claim: Claim) -> list[str]:
-        """The texts of a chunk; fewer where the job has expired meanwhile."""
+        """The texts of a chunk; fewer where the job has ended meanwhile."""
         last = claim.first + claim.count - 1
         blocks = range(claim.first // BLOCK_TEXTS, last // BLOCK_TEXTS + 1)
         key = part_key(claim.job_id, "texts")

@@ -1,12 +1,12 @@
 """Shared. The Redis keys of a job. Each has a time to live, which the scripts renew together.
 
 mlserve:job:<id>           hash: specification, status, counters, times
-mlserve:job:<id>:texts     hash: block of texts by its number    (blobs)
+mlserve:job:<id>:texts     hash: block of texts by its number, until the job has ended
 mlserve:job:<id>:ids       hash: custom ids of a block, where it has any
 mlserve:job:<id>:chunks    hash: chunk by its first text         (JSON rows)
-mlserve:job:<id>:ready     sorted set: chunks to be sent again, in input order
+mlserve:job:<id>:ready     sorted set: chunks to be sent again, by first text
 mlserve:job:<id>:out       sorted set: chunks sent or computed, by when they are overdue
-mlserve:job:<id>:done      sorted set: chunks that have results, in input order
+mlserve:job:<id>:done      sorted set: chunks that have results, by first text
 mlserve:job:<id>:results   hash: results of a chunk by its first text (blobs)
 mlserve:job:<id>:gone      string: outlives all of the above, so that 410 can be told from 404
 mlserve:jobs               sorted set: ids by submission         mlserve:jobs:active: unfinished

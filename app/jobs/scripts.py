@@ -39,7 +39,7 @@ end
 local function finish(status)
   call('HSET', J, 'status', status, 'ended_at', ARGV[2],
     'expires_at', now + number('result_ttl_s'), 'cursor', number('total'))
-  call('DEL', CHUNKS, READY, OUT)
+  call('UNLINK', TEXTS, CHUNKS, READY, OUT)
   remember()
 end
 local function finish_if_done()

@@ -22,7 +22,8 @@ class Sweeper:
 
     `pump` sends chunks of a job. `tell` is told of a job whose counts have changed, the last time
     when it has ended; until it has come through that time, the job is looked after. `is_revoked`
-    says whether somebody has revoked the task of that id.
+    says whether somebody has revoked the task of that id. `pinned` are the refs of all jobs that
+    have not ended.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Sweeper:
                 errors.append(error)
             else:
                 pinned |= {job.spec.ref} if job and not job.has_ended else set()
-        self.pinned = frozenset(pinned)
+        self.pinned = frozenset(pinned) | (self.pinned if errors else set())
         if errors:
             raise errors[0]
 

@@ -7,8 +7,10 @@ import pytest
 from celery.exceptions import TaskRevokedError
 
 from app.jobs.keys import JOBS_KEY
-from tests.integration.jobs import Submitter, build_deadly, kill_one, revive, worker
+from app.settings import Jobs
+from tests.integration.jobs import SETTINGS, Submitter, build_deadly, kill_one, revive, worker
 from tests.models import activate
+from tests.processes import RedisServer, WorkerProcess
 from tests.waiting import eventually
 
 SECONDS = threading.Event()
@@ -25,29 +27,51 @@ def deadly_dir(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def redis_here():
+    """A Redis of this module, killed by one of its tests."""
+    with RedisServer(tcp=True) as server:
+        yield server
+
+
 @pytest.fixture
-def submitter(tcp_redis, deadly_dir):
-    submitter = Submitter(tcp_redis.url, deadly_dir)
+def submitter(redis_here, deadly_dir):
+    submitter = Submitter(redis_here.url, deadly_dir)
     yield submitter
     submitter.close()
 
 
 @pytest.fixture
-def workers(tcp_redis, deadly_dir):
-    """Two workers, started; a text may take two seconds."""
+def own_submitter(tcp_redis, deadly_dir):
+    """The same with a Redis of the test's own, and no worker yet."""
+    submitter = Submitter(tcp_redis.url, deadly_dir)
+    yield submitter
+    submitter.close()
+
+
+@pytest.fixture(scope="module")
+def both(redis_here, deadly_dir):
+    """Two workers, in which a text may take two seconds."""
     started = [
-        worker(tcp_redis.url, deadly_dir, number, MLSERVE_WORKER__HARD_LIMIT_S="2", **EVERY)
+        worker(redis_here.url, deadly_dir, number, MLSERVE_WORKER__HARD_LIMIT_S="2", **EVERY)
         for number in (1, 2)
     ]
     try:
         for one in started:
             one.launch()
-        for one in started:
-            one.wait_until_ready()
         yield started
     finally:
         for one in started:
             one.close()
+
+
+@pytest.fixture
+def workers(both):
+    """Those two, running whatever the last test did to them."""
+    revive(both)
+    for one in both:
+        one.wait_until_ready()
+    return both
 
 
 def texts(count, slow=False):
@@ -130,19 +154,20 @@ def test_killed_workers_cost_no_text(submitter, workers, soak):
         check(submitter, job, 10_000)
 
 
-def test_job_survives_a_redis_that_is_killed(tcp_redis, submitter, workers):
+def test_job_survives_a_redis_that_is_killed(redis_here, submitter, workers):
     job = submitter.submit(texts(6000, slow=True))
     eventually(lambda: submitter.read(job).counts.ended)
     SECONDS.wait(1.2)  # what Redis has not yet written may be lost: it does so every second
 
-    tcp_redis.kill()
-    tcp_redis.start()
+    redis_here.kill()
+    redis_here.start()
 
     submitter.wait(job, workers)
     check(submitter, job, 6000)
 
 
-def test_messages_that_come_twice_and_in_any_order_change_nothing(tcp_redis, submitter, deadly_dir):
+def test_messages_that_come_twice_and_in_any_order_change_nothing(own_submitter, deadly_dir):
+    submitter = own_submitter
     job = submitter.submit(texts(2000))
     captured = submitter.redis.lrange(JOBS_QUEUE, 0, -1)
     assert len(captured) == submitter.settings.jobs.max_queued_chunks
@@ -150,14 +175,13 @@ def test_messages_that_come_twice_and_in_any_order_change_nothing(tcp_redis, sub
     random.shuffle(again)
     submitter.redis.lpush(JOBS_QUEUE, *again)
 
-    with worker(tcp_redis.url, deadly_dir):
+    with worker(submitter.settings.redis.url, deadly_dir):
         submitter.wait(job)
         check(submitter, job, 2000)
         submitter.redis.lpush(JOBS_QUEUE, *again)
         eventually(lambda: not submitter.redis.llen(JOBS_QUEUE))
         eventually(lambda: not submitter.redis.exists("unacked"))
-
-    check(submitter, job, 2000)
+        check(submitter, job, 2000)
 
 
 def test_revoking_its_task_cancels_a_job(submitter, workers):
@@ -197,23 +221,27 @@ def test_job_of_a_process_that_died_after_accepting_is_computed(submitter, worke
     check(submitter, job, 500)
 
 
-def test_no_key_is_left_when_a_job_has_expired(tcp_redis, deadly_dir):
-    submitter = Submitter(tcp_redis.url, deadly_dir)
-    limits = submitter.ledger.limits
-    submitter.ledger.limits = type(limits)(result_ttl_seconds=2)
-    try:
-        with worker(tcp_redis.url, deadly_dir):
-            job = submitter.submit(texts(500))
-            submitter.celery.AsyncResult(job.id).get(timeout=30)
+def test_worker_for_jobs_alone_computes_them(own_submitter, deadly_dir):
+    url = own_submitter.settings.redis.url
+    with WorkerProcess(url, deadly_dir, queues=JOBS_QUEUE, env=SETTINGS):
+        job = own_submitter.submit(texts(2000))
+        own_submitter.wait(job)
 
-            eventually(lambda: not submitter.redis.exists(f"mlserve:job:{job.id}"), timeout_s=10)
+    check(own_submitter, job, 2000)
 
-            eventually(lambda: len(_keys_of(submitter.redis, job)) == 1)
-            assert _keys_of(submitter.redis, job) == [f"mlserve:job:{job.id}:gone"]
-            assert submitter.ledger.page(10).jobs == []
-            assert submitter.redis.zscore(JOBS_KEY, job.id) is None
-    finally:
-        submitter.close()
+
+def test_no_key_is_left_when_a_job_has_expired(own_submitter, deadly_dir):
+    submitter = own_submitter
+    submitter.ledger.limits = Jobs(result_ttl_seconds=2)
+    with worker(submitter.settings.redis.url, deadly_dir):
+        job = submitter.submit(texts(500))
+        submitter.celery.AsyncResult(job.id).get(timeout=30)
+
+        eventually(lambda: len(_keys_of(submitter.redis, job)) == 1, timeout_s=10)
+
+    assert _keys_of(submitter.redis, job) == [f"mlserve:job:{job.id}:gone"]
+    assert submitter.ledger.page(10).jobs == []
+    assert submitter.redis.zscore(JOBS_KEY, job.id) is None
 
 
 def _keys_of(client, job):
