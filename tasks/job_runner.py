@@ -121,6 +121,8 @@ class JobRunner:
         self._commit(claim, outcomes, rate if claim.attempt == 1 else None)
 
     def _model(self, claim: Claim) -> LoadedModel:
+        # The sweeper may not have seen this job yet.
+        self._host.reconciler.pinned = {*self._host.reconciler.pinned, claim.spec.ref}
         model = self._host.model(claim.spec.ref, MODEL_WAIT_S)
         if model.digest != claim.spec.digest:
             raise ModelUnavailable(claim.spec.ref, "this worker holds another artifact of it")

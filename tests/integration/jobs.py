@@ -101,7 +101,8 @@ def revive(workers):
 
 
 def kill_one(workers):
-    """SIGKILL for a random worker that runs."""
+    """SIGKILL for a random worker that runs; how many that were, 0 or 1."""
     running = [one for one in workers if one.returncode is None]
     if running:
         random.choice(running).kill()
+    return len(running[:1])

@@ -146,8 +146,7 @@ def test_killed_workers_cost_no_text(submitter, workers, soak):
         job = submitter.submit(texts(10_000, slow=True))
         while killed < kills and not submitter.read(job).has_ended:
             SECONDS.wait(random.uniform(0, 2))
-            kill_one(workers)
-            killed += 1
+            killed += kill_one(workers)
             revive(workers)
 
         submitter.wait(job, workers, timeout_s=60)
