@@ -11,7 +11,7 @@ import msgspec
 
 from app import fleet
 from app.broker import redis_client
-from app.errors import LoadFailed, NoWorker, SwapFailed
+from app.errors import LoadFailed, SwapFailed
 from app.fleet import Fleet
 from app.inference.gateway import broker_errors
 from app.models import rollout
@@ -107,12 +107,10 @@ class Rollouts:
             time.sleep(LOOK_EVERY_S)
 
     def _begin(self, ref: Ref, activate: bool) -> str:
-        seen = self._look()
+        self._look()
         # Just installed, perhaps: the last look at the disk may be a second old.
         self._catalog.entries(fresh=True)
         entry = self._catalog.get(ref)
-        if not seen.hosts:
-            raise NoWorker(str(ref))
         with broker_errors():
             rollout_id = rollout.begin(
                 self._redis,

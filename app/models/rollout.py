@@ -30,7 +30,7 @@ from app.errors import (
     RolloutNotFound,
     SwapInProgress,
 )
-from app.fleet import BEAT_S, READY, TTL_S, Fleet
+from app.fleet import BEAT_S, FAILED, READY, TTL_S, Fleet
 from app.models import desired as document
 from app.models.base import Ref
 from app.models.catalog import Catalog, Entry
@@ -195,7 +195,7 @@ def _progress(
     ended_at: float | None = None,
     reason: str | None = None,
 ) -> Progress:
-    before = catalog.active(Ref.parse(rollout.ref).name)
+    before = _active(catalog.desired(), catalog, Ref.parse(rollout.ref).name)
     state: State = "preparing" if ended_at is None else "failed" if reason else "done"
     return Progress(
         id=rollout.id,
@@ -236,7 +236,7 @@ def _refused(progress: Progress) -> Refused | None:
     if progress.reason is None:
         return None
     # Workers fail alike, as a rule: the first one speaks for all.
-    first = next((row for row in progress.workers if row.error), None)
+    first = next((row for row in progress.workers if row.status == FAILED), None)
     reason = progress.reason if first is None else f"{progress.reason}: {first.error}"
     code = None if first is None else first.code
     return Refused(reason=reason, code=code, at=progress.ended_at or 0.0)

@@ -3,9 +3,8 @@
 from collections.abc import Collection
 from typing import Literal, NamedTuple
 
-from app.contract import HeldModel
 from app.errors import BrokerUnavailable, NoWorker
-from app.fleet import READY, RETIRING, Fleet
+from app.fleet import FAILED, Fleet
 from app.models.base import Ref
 from app.models.catalog import Catalog, Entry
 
@@ -35,18 +34,16 @@ def standing(entry: Entry, fleet: Fleet, wanted: Collection[Ref]) -> Standing:
     said = [m for host in fleet.hosts for m in host.models if m.ref == str(entry.ref)]
     fault = next((model for model in said if model.error), None)
     why = (None, None) if fault is None else (fault.error, fault.code)
-    if any(model.status == READY for model in said):
+    if fleet.holders(str(entry.ref)):
         return Standing("ready", *why)
     if not fleet.hosts:
         return Standing("unavailable", "there is no live worker", NoWorker.code)
     if entry.ref in wanted:
         return Standing("failed" if fault else "loading", *why)
-    return _unwanted(entry.ref, fleet, said)
-
-
-def _unwanted(ref: Ref, fleet: Fleet, said: list[HeldModel]) -> Standing:
-    if any(model.status == RETIRING for model in said):
+    if any(model.status != FAILED for model in said):
         return Standing("retiring")
-    # Nobody wants it any more because it could not be had: that is what is worth knowing.
-    refused = fleet.refused.get(str(ref))
-    return Standing("failed", refused.reason, refused.code) if refused else Standing("unloaded")
+    # Nobody wants it any more, because it could not be had: that is what is worth knowing.
+    refused = fleet.refused.get(str(entry.ref))
+    if refused is not None:
+        why = (refused.reason, refused.code)
+    return Standing("failed" if any(why) else "unloaded", *why)

@@ -22,6 +22,7 @@ from app.errors import (
     ServingError,
     SwapFailed,
     SwapInProgress,
+    UnsafePath,
 )
 from app.inference.rollouts import describe
 from app.models.base import Ref
@@ -30,7 +31,7 @@ from app.models.base import Ref
 ASK_AGAIN_S = 1
 MAX_ID_CHARS = 64
 CANNOT_BEGIN = (
-    *(ModelNotFound, SwapInProgress, ManifestInvalid),
+    *(ModelNotFound, SwapInProgress, ManifestInvalid, UnsafePath),
     *(NoWorker, BrokerUnavailable, ServingError),
 )
 

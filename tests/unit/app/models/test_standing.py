@@ -18,6 +18,7 @@ HELD = HeldModel(str(REF), "0", READY)
 KEPT = msgspec.structs.replace(HELD, status=RETIRING)
 BROKEN = HeldModel(str(REF), "0", FAILED, error=DIFFERS[1], code=DIFFERS[0])
 STALE = msgspec.structs.replace(HELD, error=DIFFERS[1], code=DIFFERS[0])
+GIVEN_UP = Desired(generation=2, unloaded=[str(REF)])
 AWAY = Fleet(reachable=False, reason="away")
 REFUSED = {str(REF): Refused(reason="1 of 2 workers cannot hold it", code=DIFFERS[0], at=1.0)}
 
@@ -47,6 +48,8 @@ def entry(error=None):
         (fleet(BROKEN), {REF}, ("failed", DIFFERS[1], DIFFERS[0])),
         (fleet(KEPT), set(), ("retiring", None, None)),
         (fleet(KEPT), {REF}, ("loading", None, None)),
+        (fleet(BROKEN), set(), ("failed", DIFFERS[1], DIFFERS[0])),
+        (fleet(HELD, desired=GIVEN_UP), set(), ("retiring", None, None)),
         (fleet(hosts=[[]]), set(), ("unloaded", None, None)),
         (
             fleet(hosts=[[]], refused=REFUSED),
