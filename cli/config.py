@@ -5,7 +5,8 @@ from typing import Any
 import click
 import msgspec
 
-from app.settings import MASK, Loaded, leaves
+from app.config import Loaded, leaves
+from app.settings import MASK
 from cli.masking import masked_url
 from cli.options import Call, print_table, verb
 

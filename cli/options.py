@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from app import settings as app_settings
-from app.settings import Loaded, Settings
+from app import config
+from app.config import Loaded
+from app.settings import Settings
 
 MAX_WHOLE_CHARS = 20
 
@@ -25,7 +26,7 @@ class Call:
     @cached_property
     def loaded(self) -> Loaded:
         """The effective settings and their origins; raises `ConfigError`."""
-        return app_settings.load(self.config_path)
+        return config.load(self.config_path)
 
     @property
     def settings(self) -> Settings:

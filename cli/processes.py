@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from app.settings import CONFIG_VARIABLE, Loaded, Settings
+from app.config import CONFIG_VARIABLE, Loaded
+from app.settings import Settings
 from cli.child import Spec
 from cli.embedded_redis import server_argv
 

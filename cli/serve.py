@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 import click
 
-from app import settings as app_settings
+from app import config
 from app.broker import embedded_socket
 from app.errors import RedisNotReady, StartRefused
 from cli import embedded_redis, preflight
@@ -44,7 +44,7 @@ def serve(call: Call, workers: int | None, port: int | None, flower: bool) -> No
     kills it.
     """
     overrides = _overrides(workers, port)
-    loaded = app_settings.load(call.config_path, {**os.environ, **overrides})
+    loaded = config.load(call.config_path, {**os.environ, **overrides})
     if flower and not has_flower():
         raise StartRefused("flower is not installed; pip install '.[flower]'")
     processes = Processes(loaded, overrides)

@@ -6,7 +6,7 @@ Import is cheap: models and numeric libraries come in when a worker starts.
 import os
 import sys
 
-from app import settings as app_settings
+from app import config
 from app.broker import make_celery
 from app.errors import ConfigError
 from tasks import control  # noqa: F401 - registers its commands
@@ -18,7 +18,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
 try:
-    settings = app_settings.load().settings
+    settings = config.load().settings
 except ConfigError as error:
     sys.exit(f"mlserve: {error}")
 

@@ -2,7 +2,7 @@
 
 from app import logs
 from app.api import create_front
-from app.settings import load
+from app.config import load
 
 _settings = load().settings
 logs.configure(_settings.logging, "api")

@@ -8,7 +8,7 @@ from kombu import Queue
 
 import celeryconfig
 from app.broker import make_celery
-from app.contract import JOB_QUEUES, PREDICT_CHUNK, PREDICT_QUEUES
+from app.contract import JOB_QUEUES, PREDICT_CHUNK, PREDICT_QUEUES, RUN_JOB_CHUNK
 from app.settings import Redis, Settings
 from tasks.lifecycle import interactive_first
 
@@ -32,8 +32,11 @@ def test_message_reaches_one_queue_only():
     assert all(isinstance(queue, Queue) for queue in celeryconfig.task_queues)
 
 
-def test_predictions_are_routed():
-    assert celeryconfig.task_routes == {PREDICT_CHUNK: {"queue": PREDICT_QUEUES["cpu"]}}
+def test_tasks_that_name_no_queue_are_routed():
+    assert celeryconfig.task_routes == {
+        PREDICT_CHUNK: {"queue": PREDICT_QUEUES["cpu"]},
+        RUN_JOB_CHUNK: {"queue": JOB_QUEUES["cpu"]},
+    }
 
 
 def test_task_is_ended_before_it_is_delivered_again():

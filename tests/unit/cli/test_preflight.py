@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.broker import embedded_socket, redis_client
+from app.config import Loaded
 from app.errors import (
     AlreadyServing,
     DefaultModelBroken,
@@ -15,7 +16,7 @@ from app.errors import (
     RedisNotReady,
     RedisServerMissing,
 )
-from app.settings import Loaded, Monitoring, Redis, Server, Settings
+from app.settings import Monitoring, Redis, Server, Settings
 from cli import embedded_redis
 from cli.preflight import StateLock, check_default_model, check_ports, check_redis
 from cli.processes import Processes

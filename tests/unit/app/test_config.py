@@ -8,8 +8,9 @@ import pytest
 import yaml
 from rich.pretty import pretty_repr
 
+from app.config import leaves, load
 from app.errors import ConfigError
-from app.settings import Settings, leaves, load
+from app.settings import Settings
 
 ROOT = Path(__file__).parents[3]
 SECRET = "correct-horse-battery-staple"

@@ -1,0 +1,183 @@
+"""Shared. Reads config.yaml and MLSERVE_* variables into one frozen `Settings`.
+
+Order, last one wins: the defaults, config.yaml, the environment. `MLSERVE_CACHE__TTL_SECONDS` sets
+`cache.ttl_seconds`, `MLSERVE_REDIS_URL` sets `redis.url`; `MLSERVE_CONFIG` names the file. Unknown
+keys, wrong types and values out of range are refused with the dotted path, the value and what is
+allowed.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from app.errors import ConfigError
+from app.settings import MASK, Section, Settings
+
+ENV_PREFIX = "MLSERVE_"
+CONFIG_VARIABLE = "MLSERVE_CONFIG"
+# The usual spelling of the one address that most deployments set.
+SHORT_NAMES = {"MLSERVE_REDIS_URL": "MLSERVE_REDIS__URL"}
+DEFAULT_PATH = "config.yaml"
+# Nothing in this section, nor below a key that may be a misspelt one, is quoted in an error.
+SECRETS = "admin"
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """The effective settings, and where each dotted key came from."""
+
+    settings: Settings
+    origins: dict[str, str]
+    path: Path
+
+
+def load(path: str | None = None, environ: Mapping[str, str] = os.environ) -> Loaded:
+    """Merge defaults, the file and the environment; `ConfigError` names the first wrong key.
+
+    Relative directories in the result are resolved against the directory of the file.
+    """
+    named = path or environ.get(CONFIG_VARIABLE)
+    file = Path(named or DEFAULT_PATH).absolute()
+    raw = _read(file, required=named is not None)
+    origins = {key: file.name for key, _ in leaves(raw)}
+    _convert(raw, origins)
+    for name, key, value in _environment(environ):
+        _put(raw, key, value)
+        origins[".".join(key)] = name
+    settings = _convert(raw, origins)
+    _check_together(settings)
+    return Loaded(_resolve(settings, file.parent), origins, file)
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) for everything in a nested mapping that is not a mapping."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _read(file: Path, required: bool) -> dict[str, Any]:
+    if not file.exists() and not required:
+        return {}
+    try:
+        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{file}: {_reason(error)}") from error
+    if not isinstance(raw or {}, dict):
+        raise ConfigError(f"{file}: expected keys and values, got {type(raw).__name__}")
+    return raw or {}
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        # Its own text quotes the line, which may hold a secret.
+        return f"{error.problem} in line {error.problem_mark.line + 1}"
+    return " ".join(str(error).split())
+
+
+def _environment(environ: Mapping[str, str]) -> Iterator[tuple[str, list[str], Any]]:
+    for name in sorted(environ):
+        if not name.startswith(ENV_PREFIX) or name == CONFIG_VARIABLE:
+            continue
+        key = SHORT_NAMES.get(name, name).removeprefix(ENV_PREFIX).lower().split("__")
+        yield name, key, _parse(name, key, environ[name])
+
+
+def _parse(name: str, key: list[str], value: str) -> Any:
+    kind: Any = Settings
+    for part in key:
+        fields = {f.name: f.type for f in msgspec.structs.fields(kind)} if _is_section(kind) else {}
+        if part not in fields:
+            raise ConfigError(f"{name}: there is no setting {'.'.join(key)!r}")
+        kind = fields[part]
+    if _is_section(kind):
+        raise ConfigError(f"{name}: {'.'.join(key)!r} is a section; set one of its keys")
+    try:
+        return msgspec.to_builtins(msgspec.convert(value, kind, strict=False))
+    except msgspec.ValidationError as error:
+        path = ".".join(key)
+        raise ConfigError(f"{path} = {_shown(path, value)} (from {name}): {error}") from error
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)
+
+
+def _put(tree: dict[str, Any], key: list[str], value: Any) -> None:
+    for part in key[:-1]:
+        tree = tree.setdefault(part, {})
+    tree[key[-1]] = value
+
+
+def _convert(raw: dict[str, Any], origins: Mapping[str, str]) -> Settings:
+    try:
+        return msgspec.convert(raw, Settings)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_explain(str(error), raw, origins)) from error
+
+
+def _explain(message: str, raw: dict[str, Any], origins: Mapping[str, str]) -> str:
+    what, _, where = message.partition(" - at `$")
+    path = where.rstrip("`").lstrip(".")
+    value = _get(raw, path)
+    if "unknown field" in what:
+        unknown = ".".join(filter(None, [path, what.split("`")[1]]))
+        shown = _shown(unknown, _get(raw, unknown))
+        return f"{unknown} = {shown}: unknown key; allowed: {_allowed(path)}"
+    return f"{path} = {_shown(path, value)} (from {origins.get(path, 'config.yaml')}): {what}"
+
+
+def _shown(path: str, value: Any) -> str:
+    if path.partition(".")[0] == SECRETS:
+        return MASK
+    return "{...}" if isinstance(value, dict) else repr(value)
+
+
+def _get(raw: Any, path: str) -> Any:
+    for part in filter(None, path.split(".")):
+        raw = raw.get(part) if isinstance(raw, dict) else None
+    return raw
+
+
+def _allowed(path: str) -> str:
+    kind: Any = Settings
+    for part in filter(None, path.split(".")):
+        kind = next(f.type for f in msgspec.structs.fields(kind) if f.name == part)
+    return ", ".join(f.name for f in msgspec.structs.fields(kind))
+
+
+def _check_together(settings: Settings) -> None:
+    if settings.batch_timeout_ms >= settings.request_timeout_ms:
+        raise ConfigError(
+            f"batch_timeout_ms = {settings.batch_timeout_ms}: must be below "
+            f"request_timeout_ms = {settings.request_timeout_ms}"
+        )
+    if settings.limits.max_batch_texts > settings.limits.max_queued_texts:
+        raise ConfigError(
+            f"limits.max_queued_texts = {settings.limits.max_queued_texts}: must not be below "
+            f"limits.max_batch_texts = {settings.limits.max_batch_texts}"
+        )
+    if settings.jobs.target_chunk_seconds > settings.worker.hard_limit_s / 2:
+        raise ConfigError(
+            f"jobs.target_chunk_seconds = {settings.jobs.target_chunk_seconds:g}: must be at most "
+            f"half of worker.hard_limit_s = {settings.worker.hard_limit_s:g}"
+        )
+    if settings.redis.url is not None and not settings.redis.url.startswith(
+        ("redis://", "rediss://", "unix://")
+    ):
+        raise ConfigError("redis.url: expected redis://, rediss:// or unix://")
+    if settings.monitoring.enabled and settings.monitoring.port == settings.server.port:
+        raise ConfigError(f"monitoring.port = {settings.monitoring.port}: is also server.port")
+
+
+def _resolve(settings: Settings, base: Path) -> Settings:
+    return msgspec.structs.replace(
+        settings,
+        models_dir=str((base / settings.models_dir).resolve()),
+        state_dir=str((base / settings.state_dir).resolve()),
+    )
