@@ -102,7 +102,7 @@ def test_result_that_came_too_late_is_dropped(version, gate):
 
 
 def test_version_whose_files_cannot_fit_is_not_even_tried(version):
-    bounds = Bounds(max_memory_bytes=resident_bytes() - 10 * MB)
+    bounds = Bounds(max_memory_bytes=resident_bytes() // 2)
 
     with pytest.raises(MemoryLimitReached) as caught:
         Attempts(bounds).run(version, lambda: pytest.fail("it was tried"))
