@@ -7,6 +7,7 @@ call, a job; single texts without and beside a job; memory during a small and a 
 """
 
 import argparse
+import json
 import random
 import statistics
 import sys
@@ -34,7 +35,7 @@ from benchmarks.contenders import CONTENDERS, Place
 from benchmarks.floors import bare_loop
 from benchmarks.paths import ROOT, STATE
 from benchmarks.running import Running
-from benchmarks.texts import Texts, load_texts, text_file
+from benchmarks.texts import Texts, load_texts
 
 PORT = 18_900
 PROCESSES = 2
@@ -132,7 +133,10 @@ def latencies_ms(url: str, texts: Texts, seconds: float) -> list[float]:
 
 def throughput(plan: Plan, place: Place, texts: Texts, jobs: Jobs) -> None:
     """A job against plain loops, in turns."""
-    file = text_file(texts)
+    file = STATE / "job-texts.txt"
+    # As many as a job has: a loop over few texts would find them all in the processor's caches.
+    lines = (json.dumps(texts.at(number))[1:-1] for number in range(plan.job_texts))
+    file.write_text("\n".join(lines), encoding="ascii")
     jobs.texts_per_s(plan.small_texts)  # the workers learn their pace
     ratios = []
     for _ in range(plan.rounds):

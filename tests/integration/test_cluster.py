@@ -21,7 +21,7 @@ def gateway(celery_setup, cluster_redis):
 def send_held(celery_setup, directory, *names):
     app = celery_setup.app
     return [
-        app.send_task("faults.hold", (str(directory), name), queue="predict.cpu") for name in names
+        app.send_task("faults.hold", (str(directory), name), queue="jobs.cpu") for name in names
     ]
 
 
