@@ -24,6 +24,8 @@ from kombu.transport.redis import Channel as RedisChannel
 from kombu.utils.scheduling import priority_cycle
 from redis.exceptions import ResponseError
 
+from app.contract import PREDICT_QUEUES
+
 
 class QoS(redis.QoS):
     """Counts the messages of `no_ack` queues and those of others, and tells Redis of the latter.
@@ -112,10 +114,12 @@ class Channel(RedisChannel):
         self._known: tuple[Any, int | None] = (None, None)
 
     def basic_consume(self, queue: str, no_ack: bool, *args: Any, **kwargs: Any) -> Any:
-        """Consume from `queue`; messages count towards the prefetch limit in every case."""
-        if no_ack:
+        """Consume from `queue`; chunks count towards the prefetch limit in every case."""
+        # Nobody acknowledges control messages and their replies: counted, they would stay for ever.
+        if no_ack and queue in PREDICT_QUEUES.values():
             self.no_ack_queues.add(queue)
-        return super().basic_consume(queue, False, *args, **kwargs)
+            no_ack = False
+        return super().basic_consume(queue, no_ack, *args, **kwargs)
 
     def look_again(self) -> None:
         """End a wait for messages that does not include all queues that it could include now."""

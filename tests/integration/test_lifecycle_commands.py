@@ -128,6 +128,8 @@ def test_broadcast_swaps_that_alternate_end_with_the_last_one(operator, name):
         assert operator.desired().active[name] == "v1"
         eventually(lambda: operator.desired().rollouts == {})
         assert operator.desired().active[name] == "v1"
+        # Nobody acknowledges a control message: it must not be kept as if somebody would.
+        assert operator.client.hgetall("unacked") == {}
 
 
 class Blocked:
