@@ -6,7 +6,7 @@ wrong artifact) does not become ready.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -28,6 +28,11 @@ class Golden(Document, frozen=True, kw_only=True):
     label: str
     probabilities: dict[str, Share] = msgspec.field(default_factory=dict)
     tolerance: Annotated[float, msgspec.Meta(gt=0, le=1)] = DEFAULT_TOLERANCE
+
+
+def encode(rows: Iterable[Golden]) -> bytes:
+    """What `decode` reads."""
+    return b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
 
 
 def decode(content: bytes, ref: str, labels: Sequence[str]) -> list[Golden]:

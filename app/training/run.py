@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from app.models.base import Manifest, Metadata, Ref, TrainingData
-from app.training import reference
+from app.training import golden, reference
 from app.training.data import Dataset, Labelled, read
 from app.training.evaluate import Figures, evaluate
 from app.training.recipes import Progress, Trained, recipe
@@ -49,7 +49,8 @@ def run(plan: Plan, progress: Progress) -> Manifest:
     figures = evaluate(probabilities, held_out.labels, training.names())
     manifest = _manifest(plan, dataset, (training, held_out), trained, figures)
     measured = reference.measure(training, held_out, probabilities, trained.pipeline)
-    write(plan.models_dir, manifest, trained.artifacts, measured)
+    known = golden.choose(held_out.texts, probabilities, manifest.labels)
+    write(plan.models_dir, manifest, trained.artifacts, measured, known)
     progress("done", 1.0)
     return manifest
 

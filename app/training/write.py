@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,6 +13,7 @@ import yaml
 from app.errors import VersionExists
 from app.models.base import Artifact, Manifest
 from app.models.catalog import MANIFEST_FILE, keep_name_resolvable, read_manifest
+from app.models.golden import GOLDEN_FILE, Golden, encode
 from app.models.reference import REFERENCE_FILE, Reference
 
 
@@ -25,7 +26,11 @@ def pin(artifacts: Mapping[str, bytes]) -> list[Artifact]:
 
 
 def write(
-    models_dir: Path, manifest: Manifest, artifacts: Mapping[str, bytes], reference: Reference
+    models_dir: Path,
+    manifest: Manifest,
+    artifacts: Mapping[str, bytes],
+    reference: Reference,
+    golden: Sequence[Golden] = (),
 ) -> Path:
     """Create `models_dir`/<name>/<version> and return it.
 
@@ -39,6 +44,8 @@ def write(
     staged = Path(tempfile.mkdtemp(prefix=f".{manifest.version}-", dir=target.parent))
     try:
         _fill(staged, manifest, artifacts, reference)
+        if golden:
+            (staged / GOLDEN_FILE).write_bytes(encode(golden))
         os.rename(staged, target)
     except OSError:
         # Only another run can have made it since; a rename never replaces a filled directory.

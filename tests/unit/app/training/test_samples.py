@@ -8,9 +8,11 @@ import pytest
 
 from app.models.base import Ref
 from app.models.catalog import Catalog
+from app.models.golden import DEFAULT_TOLERANCE, GOLDEN_FILE, decode
 from app.models.loader import load
 from app.models.reference import REFERENCE_FILE, Reference
 from app.settings import Limits
+from app.training.golden import MAX_TEXTS
 from app.training.split import is_held_out
 
 ROOT = Path(__file__).parents[4]
@@ -59,3 +61,16 @@ def test_default_sample_is_the_best_one():
     assert max(accuracy, key=accuracy.get) == "v2"
     catalog = Catalog(ROOT / "models", "sentiment")
     assert catalog.resolve("sentiment") == Ref("sentiment", "v2")
+
+
+@pytest.mark.parametrize("version", ["v1", "v2", "v3"])
+def test_sample_has_golden_texts_that_nothing_was_learned_from(version):
+    """That it answers them is part of every load."""
+    content = (sample(version).path / GOLDEN_FILE).read_bytes()
+
+    rows = decode(content, f"sentiment-{version}", sample(version).manifest.labels)
+
+    assert len(rows) == MAX_TEXTS
+    assert all(is_held_out(row.text) for row in rows)
+    assert {row.tolerance for row in rows} == {DEFAULT_TOLERANCE}
+    assert all(sum(row.probabilities.values()) == pytest.approx(1, abs=1e-5) for row in rows)
