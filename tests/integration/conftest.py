@@ -12,6 +12,8 @@ from pytest_celery import (
     RedisTestBroker,
 )
 
+from app.settings import Redis, Settings
+from tests.integration.hand import HandWorker, opened
 from tests.integration.machines import Machine, Operator
 from tests.integration.nodes import RedisNode, WorkerNode
 from tests.integration.workers import FaultyWorker
@@ -32,6 +34,41 @@ def tcp_redis():
     """A Redis of this test's own, to be stopped and frozen at will."""
     with RedisServer(tcp=True) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A Redis for the tests of one module, that a test may stop and start again."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def client(server):
+    """A client of that Redis, which is emptied first."""
+    with server.client() as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture(scope="module")
+def settings(server):
+    """An API process beside that Redis."""
+    return Settings(redis=Redis(url=server.url, socket_timeout_s=0.5))
+
+
+@pytest.fixture
+def gateway(settings, client):
+    """The gateway of that process, which has looked at the fleet."""
+    gateway = opened(settings)
+    yield gateway
+    gateway.close()
+
+
+@pytest.fixture
+def worker(settings, client):
+    """A worker whose part the test plays, message by message."""
+    return HandWorker(settings, client)
 
 
 @pytest.fixture(scope="module")

@@ -26,19 +26,6 @@ KEY = cache_key("00" * 32, "a text")
 STORED = REDIS_PREFIX + KEY
 
 
-@pytest.fixture(scope="module")
-def server():
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture
-def client(server):
-    with server.client() as client:
-        client.flushall()
-        yield client
-
-
 @pytest.fixture
 def make(server):
     """A cache as one API process has it."""

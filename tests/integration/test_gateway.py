@@ -7,40 +7,8 @@ import pytest
 from app import fleet
 from app.errors import ModelUnavailable, ServingError
 from app.inference.gateway import CeleryGateway
-from app.settings import Redis, Settings
-from tests.integration.hand import REF, HandWorker, chunk, host, opened, result
-from tests.processes import RedisServer
+from tests.integration.hand import REF, chunk, host, result
 from tests.waiting import eventually
-
-
-@pytest.fixture(scope="module")
-def server():
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture
-def client(server):
-    with server.client() as client:
-        client.flushall()
-        yield client
-
-
-@pytest.fixture(scope="module")
-def settings(server):
-    return Settings(redis=Redis(url=server.url, socket_timeout_s=0.5))
-
-
-@pytest.fixture
-def gateway(settings, client):
-    gateway = opened(settings)
-    yield gateway
-    gateway.close()
-
-
-@pytest.fixture
-def worker(settings, client):
-    return HandWorker(settings, client)
 
 
 def test_result_reaches_the_caller_exactly(gateway, worker):

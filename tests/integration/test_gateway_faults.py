@@ -12,36 +12,6 @@ from tests.processes import RedisServer
 from tests.waiting import eventually
 
 
-@pytest.fixture(scope="module")
-def server():
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture
-def client(server):
-    with server.client() as client:
-        client.flushall()
-        yield client
-
-
-@pytest.fixture(scope="module")
-def settings(server):
-    return Settings(redis=Redis(url=server.url, socket_timeout_s=0.5))
-
-
-@pytest.fixture
-def gateway(settings, client):
-    gateway = opened(settings)
-    yield gateway
-    gateway.close()
-
-
-@pytest.fixture
-def worker(settings, client):
-    return HandWorker(settings, client)
-
-
 def test_garbage_in_the_mailbox_does_not_stop_the_receiver(gateway, worker, client):
     first = gateway.submit(chunk("a"), "cpu")
     message = worker.take()
