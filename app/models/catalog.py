@@ -90,10 +90,15 @@ class Catalog:
         return self._desired.generation if self._desired else 0
 
     def follow(self, desired: Desired | None) -> bool:
-        """Learn of a newer desired state; whether it was one."""
+        """Learn of a newer desired state; whether it was one.
+
+        Another one of the same generation is newer too: Redis was emptied and changed since.
+        """
         with self._following:
             known = self._desired
-            if desired is None or (known is not None and known.generation >= desired.generation):
+            if desired is None or desired == known:
+                return False
+            if known is not None and known.generation > desired.generation:
                 return False
             self._desired = desired
             # What became active may be younger than the last look at the disk.

@@ -6,6 +6,7 @@ it goes on whatever process is lost meanwhile.
 
 A Redis that was emptied or stood still shows no host for a moment, although all live. So hosts that
 were seen stand in the rollout, and one that is gone is waited for a little longer than a heartbeat.
+Only a rollout that is begun in that very moment knows no more hosts than those that are back.
 """
 
 import uuid

@@ -64,6 +64,10 @@ class Host:
         self.generation = desired.generation
         self.beat()
 
+    def advance(self, now):
+        """The end of a pass: end what can be ended."""
+        rollout.advance(self.client, self.catalog, fleet.read(self.client), now)
+
     def beat(self):
         """A heartbeat that tells what was there after the last pass."""
         told = state(self.hostname, self.models.values(), self.generation, self.device)

@@ -54,5 +54,15 @@ def test_older_desired_state_is_not_followed(root):
     catalog = Catalog(root, "tiny")
     catalog.follow(swapped(5))
 
-    assert not catalog.follow(swapped(5, "v1"))
+    assert not catalog.follow(swapped(4, "v1"))
+    assert not catalog.follow(swapped(5))
     assert catalog.active("tiny") == V2
+
+
+def test_other_state_of_the_same_generation_is_followed(root):
+    """Redis was emptied, an older copy came back from a host, and was changed."""
+    catalog = Catalog(root, "tiny")
+    catalog.follow(swapped(5))
+
+    assert catalog.follow(swapped(5, "v1"))
+    assert catalog.active("tiny") == V1

@@ -49,17 +49,18 @@ class Fleet(RuleBasedStateMachine):
             self.hosts[at].work()
         self.generations = [0, 0]
         self.active = dict(self.lookers[0].look().active)
-        self.picture = fleet.read(self.client)
 
     def teardown(self):
-        """Left alone, every rollout comes to an end."""
+        """With one host at least, every rollout comes to an end."""
+        if not self.alive:
+            self.start_or_die(0)
         for _ in range(40):
             if not stored(self.client).rollouts:
                 break
             self.tick()
             for at in self.alive:
                 self.hosts[at].work()
-            self.lookers[0].advance(self.now)
+                self.hosts[at].advance(self.now)
         assert stored(self.client).rollouts == {}
         for begun in self.begun:
             ended = outcome(self.client, begun)
@@ -68,6 +69,9 @@ class Fleet(RuleBasedStateMachine):
 
     @rule(who=LOOKERS, ref=st.sampled_from(REFS), moves=st.booleans())
     def begin(self, who, ref, moves):
+        heard = {host.hostname for host in fleet.read(self.client).hosts}
+        if heard != {self.hosts[at].hostname for at in self.alive}:
+            return  # a rollout that is begun while Redis is being filled knows of fewer hosts
         with suppress(*REFUSALS):
             self.begun.append(self.lookers[who].begin(ref, now=self.now, activate=moves))
 
@@ -81,17 +85,11 @@ class Fleet(RuleBasedStateMachine):
     def advance(self, who):
         self.lookers[who].advance(self.now)
 
-    @rule()
-    def take_a_picture(self):
-        self.picture = fleet.read(self.client)
-
     @rule(who=LOOKERS)
-    def advance_rollouts_that_have_ended_already(self, who):
-        catalog = self.lookers[who].catalog
-        live = {rollout.id for rollout in stored(self.client).rollouts.values()}
-        known = {rollout.id for rollout in catalog.desired().rollouts.values()}
-        if not known & live:
-            rollout.advance(self.client, catalog, self.picture, self.now)
+    def advance_by_what_was_known_before(self, who):
+        """It may have ended since, or be in no Redis any more."""
+        catalog, seen = self.lookers[who].catalog, fleet.read(self.client)
+        rollout.advance(self.client, catalog, seen, self.now)
 
     @rule(at=HOSTS)
     def work(self, at):
