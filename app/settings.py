@@ -90,7 +90,7 @@ class Jobs(Section, frozen=True):
     max_texts: Annotated[int, msgspec.Meta(ge=1, le=100_000_000)] = 1_000_000
     max_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1 << 40)] = 268_435_456
     target_chunk_seconds: Annotated[float, msgspec.Meta(gt=0, le=10)] = 0.5
-    max_batch_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 500
+    max_batch_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1000
     max_queued_chunks: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
     max_run_seconds: Annotated[int, msgspec.Meta(ge=1, le=2_592_000)] = 86_400
     result_ttl_seconds: Annotated[int, msgspec.Meta(ge=1, le=2_592_000)] = 86_400

@@ -244,7 +244,8 @@ while room > 0 do
   elseif cursor < total then
     -- Smaller towards the end, so that no worker waits long for another one's last chunk.
     local rest = total - cursor
-    local count = math.min(rest, size, math.max(tonumber(ARGV[6]), math.ceil(rest / 8)))
+    local fair = math.ceil(2 * rest / ARGV[4])
+    local count = math.min(rest, size, math.max(tonumber(ARGV[6]), math.ceil(size / 8), fair))
     first, r = string.format('%d', cursor), {c = count, a = 0, m = -1, w = ''}
     cursor = cursor + count
   else
