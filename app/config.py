@@ -9,21 +9,19 @@ allowed.
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import msgspec
 import yaml
 
 from app.errors import ConfigError
-from app.settings import MASK, Section, Settings
+from app.settings import MASK, SECRET_KEYS, Section, Settings
 
 ENV_PREFIX = "MLSERVE_"
 CONFIG_VARIABLE = "MLSERVE_CONFIG"
 # The usual spelling of the one address that most deployments set.
 SHORT_NAMES = {"MLSERVE_REDIS_URL": "MLSERVE_REDIS__URL"}
 DEFAULT_PATH = "config.yaml"
-# Nothing in this section, nor below a key that may be a misspelt one, is quoted in an error.
-SECRETS = "admin"
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -97,8 +95,11 @@ def _parse(name: str, key: list[str], value: str) -> Any:
         kind = fields[part]
     if _is_section(kind):
         raise ConfigError(f"{name}: {'.'.join(key)!r} is a section; set one of its keys")
+    # The items of a list are given with commas between them.
+    items = [item.strip() for item in value.strip("[]").split(",") if item.strip()]
+    given: Any = items if get_origin(kind) is list else value
     try:
-        return msgspec.to_builtins(msgspec.convert(value, kind, strict=False))
+        return msgspec.to_builtins(msgspec.convert(given, kind, strict=False))
     except msgspec.ValidationError as error:
         path = ".".join(key)
         raise ConfigError(f"{path} = {_shown(path, value)} (from {name}): {error}") from error
@@ -128,12 +129,15 @@ def _explain(message: str, raw: dict[str, Any], origins: Mapping[str, str]) -> s
     if "unknown field" in what:
         unknown = ".".join(filter(None, [path, what.split("`")[1]]))
         shown = _shown(unknown, _get(raw, unknown))
-        return f"{unknown} = {shown}: unknown key; allowed: {_allowed(path)}"
+        return f"{unknown} = {shown}: unknown key; allowed: {', '.join(_allowed(path))}"
     return f"{path} = {_shown(path, value)} (from {origins.get(path, 'config.yaml')}): {what}"
 
 
 def _shown(path: str, value: Any) -> str:
-    if path.partition(".")[0] == SECRETS:
+    # A secret may also stand beside its key, or under one that is misspelt.
+    section, _, key = path.partition(".")
+    has_secrets = any(secret.startswith(f"{section}.") for secret in SECRET_KEYS)
+    if path in SECRET_KEYS or (has_secrets and key not in _allowed(section)):
         return MASK
     return "{...}" if isinstance(value, dict) else repr(value)
 
@@ -144,11 +148,11 @@ def _get(raw: Any, path: str) -> Any:
     return raw
 
 
-def _allowed(path: str) -> str:
+def _allowed(path: str) -> list[str]:
     kind: Any = Settings
     for part in filter(None, path.split(".")):
         kind = next(f.type for f in msgspec.structs.fields(kind) if f.name == part)
-    return ", ".join(f.name for f in msgspec.structs.fields(kind))
+    return [f.name for f in msgspec.structs.fields(kind)]
 
 
 def _check_together(settings: Settings) -> None:
@@ -167,6 +171,8 @@ def _check_together(settings: Settings) -> None:
             f"jobs.target_chunk_seconds = {settings.jobs.target_chunk_seconds:g}: must be at most "
             f"half of worker.hard_limit_s = {settings.worker.hard_limit_s:g}"
         )
+    if settings.jobs.webhook_allow and settings.jobs.webhook_secret is None:
+        raise ConfigError("jobs.webhook_secret: must be set where jobs.webhook_allow is")
     if settings.redis.url is not None and not settings.redis.url.startswith(
         ("redis://", "rediss://", "unix://")
     ):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+SECRET_KEYS = ("admin.token", "jobs.webhook_secret")
 # In place of a secret.
 MASK = "***"
 
@@ -16,8 +17,24 @@ Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=600_000)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 
 
+Secret = Annotated[str, msgspec.Meta(min_length=16, pattern=r"^[!-~]+$")]
+HostPattern = Annotated[str, msgspec.Meta(pattern=r"^(\*\.)?[a-z0-9:]([a-z0-9.:-]*[a-z0-9])?$")]
+
+
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A block of settings: immutable, and closed against unknown keys."""
+    """A block of settings: immutable, closed against unknown keys, and not showing its secrets."""
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        section = type(self).__name__.lower()
+        values = [(name, getattr(self, name)) for name in self.__struct_fields__]
+        return [
+            (name, MASK if value is not None and f"{section}.{name}" in SECRET_KEYS else value)
+            for name, value in values
+        ]
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 class Server(Section, frozen=True):
@@ -56,13 +73,7 @@ class Models(Section, frozen=True):
 class Admin(Section, frozen=True):
     """Who may change models over HTTP."""
 
-    token: Annotated[str, msgspec.Meta(min_length=16, pattern=r"^[!-~]+$")] | None = None
-
-    def __repr__(self) -> str:
-        return f"Admin(token={None if self.token is None else MASK!r})"
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        return [("token", None if self.token is None else MASK)]
+    token: Secret | None = None
 
 
 class Limits(Section, frozen=True):
@@ -94,6 +105,9 @@ class Jobs(Section, frozen=True):
     max_queued_chunks: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
     max_run_seconds: Annotated[int, msgspec.Meta(ge=1, le=2_592_000)] = 86_400
     result_ttl_seconds: Annotated[int, msgspec.Meta(ge=1, le=2_592_000)] = 86_400
+    webhook_allow: list[HostPattern] = []
+    webhook_secret: Secret | None = None
+    webhook_allow_private: bool = False
 
 
 class Monitoring(Section, frozen=True):

@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from app.config import Loaded, leaves
-from app.settings import MASK
+from app.settings import MASK, SECRET_KEYS
 from cli.masking import masked_url
 from cli.options import Call, print_table, verb
 
@@ -32,7 +32,7 @@ def describe(loaded: Loaded) -> dict[str, dict[str, Any]]:
 
 
 def _masked(key: str, value: Any) -> Any:
-    if key == "admin.token" and value:
+    if key in SECRET_KEYS and value:
         return MASK
     return masked_url(value) if key == "redis.url" and value else value
 
@@ -40,4 +40,6 @@ def _masked(key: str, value: Any) -> Any:
 def _text(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, list):
+        return ", ".join(value) or "-"
     return str(value).lower() if isinstance(value, bool) else str(value)

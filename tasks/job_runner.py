@@ -24,12 +24,13 @@ from app.inference import engine
 from app.jobs.blobs import encode_results
 from app.jobs.chunks import HUNG, Chunks
 from app.jobs.ledger import Ledger
-from app.jobs.records import ENDED, Claim
+from app.jobs.records import ENDED, Claim, Job
 from app.jobs.sweeper import SWEEP_S, Sweeper
 from app.models.loader import LoadedModel
 from tasks.host import Host
 from tasks.job_states import JobStates
 from tasks.loop import Loop
+from tasks.webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
 
@@ -55,10 +56,12 @@ class JobRunner:
         self._host, self._limits = host, host.settings.jobs
         self._chunks = Chunks(Ledger(host.redis, self._limits, host.now))
         self._dispatcher = Dispatcher(celery, self._chunks)
+        self._states = JobStates(celery, host.redis, host.now)
+        self._webhooks = Webhooks(host.settings, host.redis, host.now)
         self._sweeper = Sweeper(
             self._chunks,
             pump=self._dispatcher.pump,
-            tell=JobStates(celery, host.redis, host.now).tell,
+            tell=self._tell,
             is_revoked=lambda job_id: job_id in worker_state.revoked,
         )
         self._sweeping = Loop("jobs", self._sweep, SWEEP_S)
@@ -70,11 +73,13 @@ class JobRunner:
     def start(self) -> None:
         """Look after the jobs from now on."""
         self._sweeping.start()
+        self._webhooks.start()
 
     def stop(self) -> None:
         """Leave the jobs to other workers."""
         self._sweeping.stop()
         self._sweeping.join(JOIN_S)
+        self._webhooks.stop()
 
     def run(self, job_id: str, first: int) -> None:
         """Compute one chunk and send what comes next; nothing where it is not to be computed.
@@ -172,6 +177,10 @@ class JobRunner:
         except (redis.RedisError, OperationalError) as error:
             # The sweeper will.
             logger.debug("not sent yet", extra={"cause": repr(error)})
+
+    def _tell(self, job: Job) -> None:
+        self._webhooks.tell(job)
+        self._states.tell(job)
 
     def _sweep(self) -> None:
         while self._dropped:

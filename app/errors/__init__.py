@@ -4,7 +4,7 @@
     |- BadInput (4xx, the caller's mistake)
     |  |- MalformedBody, UnsupportedMediaType, BodyTooLarge, InvalidFields
     |  |- ModelNotFound, RolloutNotFound
-    |  |- JobNotFound, (410) JobGone, JobEmpty, (413) JobTooLarge
+    |  |- JobNotFound, (410) JobGone, JobEmpty, (413) JobTooLarge, WebhookRefused
     |  |- (401) TokenRefused, (403) AdminRefused
     |  `- (409) SwapInProgress, ModelActive, NoPreviousVersion
     |- Unavailable (503, ours; try again later)
@@ -59,6 +59,7 @@ from app.errors.jobs import (
     TextGivenUp,
     TextHung,
     TextOutOfMemory,
+    WebhookRefused,
 )
 from app.errors.models import (
     ArtifactInvalid,
@@ -168,5 +169,6 @@ __all__ = [
     "UnsupportedMediaType",
     "VersionExists",
     "VersionMissing",
+    "WebhookRefused",
     "WorkerOutOfMemory",
 ]

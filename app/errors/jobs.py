@@ -28,6 +28,17 @@ class JobTooLarge(BadInput):
     status, code, template = 413, "job_too_large", "a job may have {0} {1} at most"
 
 
+class WebhookRefused(BadInput):
+    """A webhook must be an https address of a host that the service may tell."""
+
+    status, code, template = 422, "webhook_refused", "the webhook is refused: {0}"
+
+    @property
+    def errors(self) -> dict[str, list[str]]:
+        """The reason, under the name of the field."""
+        return {"webhook": [self.args[0]]}
+
+
 class SubmissionLost(Unavailable):
     """The job was not accepted: what had been received of it is gone."""
 

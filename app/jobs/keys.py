@@ -11,6 +11,8 @@ mlserve:job:<id>:results   hash: results of a chunk by its first text (blobs)
 mlserve:job:<id>:gone      string: outlives all of the above, so that 410 can be told from 404
 mlserve:jobs               sorted set: ids by submission         mlserve:jobs:active: unfinished
 mlserve:pace:<digest>      string: texts/s that workers reach with a version
+mlserve:webhook:<id>       hash: what is to be posted about a job, or was; see `app.jobs.outbox`
+mlserve:webhooks           sorted set: ids of jobs with a webhook that is to be posted, by when
 """
 
 from app.contract import KEY_PREFIX
@@ -19,6 +21,8 @@ JOB_PREFIX = f"{KEY_PREFIX}job:"
 JOBS_KEY = f"{KEY_PREFIX}jobs"
 ACTIVE_KEY = f"{KEY_PREFIX}jobs:active"
 PACE_PREFIX = f"{KEY_PREFIX}pace:"
+WEBHOOK_PREFIX = f"{KEY_PREFIX}webhook:"
+WEBHOOKS_KEY = f"{KEY_PREFIX}webhooks"
 
 PARTS = ("texts", "ids", "chunks", "ready", "out", "done", "results")
 GONE = "gone"

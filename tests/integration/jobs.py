@@ -55,13 +55,14 @@ class Submitter:
         self.ledger = Ledger(self.redis, self.settings.jobs, clock.now)
         self.dispatcher = Dispatcher(self.celery, Chunks(self.ledger))
 
-    def submit(self, texts, version="v1", is_sent=True):
+    def submit(self, texts, version="v1", is_sent=True, webhook=None):
         manifest = read_manifest(self.models_dir / "deadly" / version)
         spec = JobSpec(
             ref=str(manifest.ref),
             digest=manifest.digest,
             labels=manifest.labels,
             queue=JOB_QUEUES["cpu"],
+            webhook=webhook,
         )
         with Submission(self.ledger, spec) as submission:
             for at, text in enumerate(texts):

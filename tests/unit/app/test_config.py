@@ -1,5 +1,6 @@
 """Settings: where values come from, and how wrong ones are refused."""
 
+import json
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from rich.pretty import pretty_repr
 
 from app.config import leaves, load
 from app.errors import ConfigError
-from app.settings import Settings
+from app.settings import SECRET_KEYS, Settings
 
 ROOT = Path(__file__).parents[3]
 SECRET = "correct-horse-battery-staple"
@@ -62,6 +63,7 @@ WRONG_FILES = {
     "not YAML": ("a: b: c", r"mapping values are not allowed"),
     "held longer than waited": ("batch_timeout_ms: 5000", r"must be below request_timeout_ms"),
     "wrong scheme": ("redis: {url: 'http://x'}", r"redis\.url: expected redis://"),
+    "hooks unsigned": ("jobs: {webhook_allow: [a.org]}", r"jobs\.webhook_secret: must be set"),
     "one port twice": ("monitoring: {port: 8000}", r"monitoring\.port = 8000: is also server"),
 }
 
@@ -110,9 +112,9 @@ def test_missing_named_file_is_refused(tmp_path):
 @pytest.mark.parametrize("key", DEFAULTS)
 def test_every_key_can_be_set_by_environment(tmp_path, key):
     name = "MLSERVE_" + key.upper().replace(".", "__")
-    given = {"redis.url": "redis://h:1/0", "admin.token": SECRET}
+    given = {"redis.url": "redis://h:1/0", "admin.token": SECRET, "jobs.webhook_secret": SECRET}
     value = given.get(key, DEFAULTS[key])
-    text = "null" if value is None else str(value).lower() if value in (True, False) else str(value)
+    text = value if isinstance(value, str) else json.dumps(value)
 
     loaded = load(write(tmp_path, ""), {name: text})
 
@@ -131,9 +133,13 @@ def test_every_key_can_be_set_by_environment(tmp_path, key):
         f"admin: {{token: {SECRET}",
         f"admin:\n  token: {SECRET}: {SECRET}",
         f"admin:\n\ttoken: {SECRET}",
+        f"jobs: {SECRET}",
+        f"jobs: {{webhook_secret: '{SECRET} with spaces'}}",
+        f"jobs: {{webhook_secret: [{SECRET}]}}",
+        f"jobs: {{webhook_secrt: {SECRET}}}",
     ],
 )
-def test_wrong_file_is_refused_without_quoting_the_token(tmp_path, text):
+def test_wrong_file_is_refused_without_quoting_a_secret(tmp_path, text):
     with pytest.raises(ConfigError) as caught:
         load(write(tmp_path, text), {})
 
@@ -141,19 +147,40 @@ def test_wrong_file_is_refused_without_quoting_the_token(tmp_path, text):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["MLSERVE_ADMIN__TOKEN", "MLSERVE_ADMIN", "MLSERVE_ADMIN__KEY"])
-def test_wrong_variable_is_refused_without_quoting_the_token(tmp_path, name):
-    with pytest.raises(ConfigError, match="admin") as caught:
+@pytest.mark.parametrize("name", ["ADMIN__TOKEN", "ADMIN", "ADMIN__KEY", "JOBS__WEBHOOK_SECRET"])
+def test_wrong_variable_is_refused_without_quoting_a_secret(tmp_path, name):
+    name = f"MLSERVE_{name}"
+    with pytest.raises(ConfigError, match=name) as caught:
         load(write(tmp_path, ""), {name: f"{SECRET} with spaces"})
 
     assert SECRET not in str(caught.value)
 
 
-def test_no_form_of_the_settings_shows_the_token(tmp_path):
-    loaded = load(write(tmp_path, ""), {"MLSERVE_ADMIN__TOKEN": SECRET})
+@pytest.mark.parametrize("key", SECRET_KEYS)
+def test_no_form_of_the_settings_shows_a_secret(tmp_path, key):
+    section, _, name = key.partition(".")
+    loaded = load(write(tmp_path, ""), {f"MLSERVE_{section}__{name}".upper(): SECRET})
 
-    assert loaded.settings.admin.token == SECRET
+    assert getattr(getattr(loaded.settings, section), name) == SECRET
     assert SECRET not in repr(loaded) + str(loaded.settings) + pretty_repr(loaded.settings)
+    assert f"{name}='***'" in repr(loaded)
+
+
+def test_list_is_given_by_environment_with_commas(tmp_path):
+    environ = {
+        "MLSERVE_JOBS__WEBHOOK_ALLOW": "hooks.example.org, *.example.com",
+        "MLSERVE_JOBS__WEBHOOK_SECRET": SECRET,
+    }
+
+    loaded = load(write(tmp_path, ""), environ)
+
+    assert loaded.settings.jobs.webhook_allow == ["hooks.example.org", "*.example.com"]
+
+
+@pytest.mark.parametrize("host", ["*", "https://example.org", "Example.org", "ex*mple.org", ""])
+def test_allowed_host_must_be_a_name_or_a_suffix(tmp_path, host):
+    with pytest.raises(ConfigError, match=r"jobs\.webhook_allow"):
+        load(write(tmp_path, f"jobs: {{webhook_allow: ['{host}'], webhook_secret: {SECRET}}}"), {})
 
 
 def test_shipped_file_states_every_default():
