@@ -3,12 +3,14 @@
 Real workers and API processes; every answer has to be that of the version which it names.
 """
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 import threading
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +38,7 @@ class Answer(NamedTuple):
 
     text: str
     status: int
+    code: str
     version: str
     scores: list
 
@@ -58,7 +61,8 @@ class Stack:
             process.launch()
         for process in (*self.workers, *self.apis):
             process.wait_until_ready()
-        eventually(lambda: self.is_held("tiny-v1") and self.is_held("tiny-v2"), 30)
+        for api, ref in itertools.product((0, 1), ("tiny-v1", "tiny-v2")):
+            eventually(partial(self.is_held, ref, api), 30)
         return self
 
     def __exit__(self, *_):
@@ -72,9 +76,9 @@ class Stack:
         )
         return answer.status, json.loads(answer.data) if answer.data else None
 
-    def is_held(self, ref):
-        """Whether both workers hold a version."""
-        said = self.ask("GET", f"/models/{ref}")[1]["workers"]
+    def is_held(self, ref, api=0):
+        """Whether both workers hold a version, as far as an API process knows."""
+        said = self.ask("GET", f"/models/{ref}", api=api)[1]["workers"]
         return [row["status"] for row in said] == ["ready", "ready"]
 
     def active(self, api=0):
@@ -130,11 +134,12 @@ class Trickle:
             status, answer = self.stack.ask("POST", "/predict", body, api)
             scores = {row["label"]: row["score"] for row in answer.get("scores", ())}
             row = [scores.get(label) for label in LABELS]
-            self.seen.append(Answer(text, status, answer.get("model_version", ""), row))
+            version, code = answer.get("model_version", ""), answer.get("code", "")
+            self.seen.append(Answer(text, status, code, version, row))
 
     def check(self):
         """No request failed, and each answer is that of the version which it names."""
-        assert Counter(one.status for one in self.seen) == {200: len(self.seen)}
+        assert Counter((one.status, one.code) for one in self.seen) == {(200, ""): len(self.seen)}
         for ref in {one.version for one in self.seen}:
             answers = [one for one in self.seen if one.version == ref]
             expected = train(STRENGTHS[ref]).predict_proba([one.text for one in answers])
