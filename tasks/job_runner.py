@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 # Beyond worker.hard_limit_s, after which the watchdog ends the process.
 LEASE_MARGIN_S = 5.0
+# A chunk that takes so many times the target is done as far as it got; the rest is sent again.
+OVERTIME = 2
+FIRST_BATCH_TEXTS = 64
 MODEL_WAIT_S = 2.0
 RELEASED_S = 2.0
 # A Redis that restarts is waited for so long at each step, all in all below worker.hard_limit_s.
@@ -118,12 +121,9 @@ class JobRunner:
         if len(texts) != claim.count:
             return  # the job has ended
         started = time.perf_counter()
-        if claim.attempt == 1:
-            outcomes = self._predict(model, texts)
-        else:
-            outcomes = self._predict_each(model, claim, texts, holder)
-        rate = len(texts) / (time.perf_counter() - started)
-        self._commit(claim, outcomes, rate if claim.attempt == 1 else None)
+        outcomes = self._compute(model, claim, texts, holder)
+        rate = len(outcomes) / (time.perf_counter() - started)
+        self._commit(self._shortened(claim, holder, len(outcomes)), outcomes, rate)
 
     def _model(self, claim: Claim) -> LoadedModel:
         # The sweeper may not have seen this job yet.
@@ -133,22 +133,46 @@ class JobRunner:
             raise ModelUnavailable(claim.spec.ref, "this worker holds another artifact of it")
         return model
 
+    def _compute(
+        self, model: LoadedModel, claim: Claim, texts: list[str], holder: str
+    ) -> list[Outcome]:
+        """Outcomes of the chunk, or of as many of its first texts as there is time for.
+
+        Texts may be slower than those that the size of the chunk was learned from: batches grow
+        from small ones, and no chunk comes near the time after which the watchdog ends the process.
+        """
+        target_s, began = self._limits.target_chunk_seconds, time.perf_counter()
+        until = began + OVERTIME * target_s
+        outcomes: list[Outcome] = []
+        size = FIRST_BATCH_TEXTS if claim.attempt == 1 else 1
+        while (at := len(outcomes)) < len(texts) and began < until:
+            if claim.attempt > 1:
+                self._mark(claim, holder, claim.first + at)
+            outcomes += self._predict(model, texts[at : at + size])
+            ended = time.perf_counter()
+            if claim.attempt == 1 and ended - began < target_s / 8:
+                size = min(4 * size, self._limits.max_batch_size)
+            began = ended
+        return outcomes
+
     def _predict(self, model: LoadedModel, texts: list[str]) -> list[Outcome]:
         chunk = Chunk(ref=model.ref, texts=texts, deadline=math.inf, request_ids=[])
         size = self._limits.max_batch_size
         return engine.predict(model, chunk, max_batch_size=size, now=self._host.now).outcomes
 
-    def _predict_each(
-        self, model: LoadedModel, claim: Claim, texts: list[str], holder: str
-    ) -> list[Outcome]:
-        outcomes = []
-        for index, text in enumerate(texts, claim.first):
-            if not self._chunks.mark(claim, holder, index, self._lease_s):
-                raise ChunkLost
-            outcomes += self._predict(model, [text])
-        return outcomes
+    def _mark(self, claim: Claim, holder: str, index: int) -> None:
+        if not self._chunks.mark(claim, holder, index, self._lease_s):
+            raise ChunkLost
 
-    def _commit(self, claim: Claim, outcomes: Sequence[Outcome], rate: float | None) -> None:
+    def _shortened(self, claim: Claim, holder: str, count: int) -> Claim:
+        if count == claim.count:
+            return claim
+        shorter = _patiently(partial(self._chunks.shorten, claim, holder, count))
+        if shorter is None:
+            raise ChunkLost
+        return shorter
+
+    def _commit(self, claim: Claim, outcomes: Sequence[Outcome], rate: float) -> None:
         failures = {at: o.error for at, o in enumerate(outcomes) if o.error is not None}
         best = [max(outcome.probabilities or [0.0]) for outcome in outcomes]
         labels = [
@@ -162,7 +186,7 @@ class JobRunner:
                 encode_results(labels, best, failures),
                 succeeded=len(outcomes) - len(failures),
                 failed=len(failures),
-                texts_per_s=rate,
+                texts_per_s=rate if claim.attempt == 1 else None,
             )
         )
         self._host.count_chunk()

@@ -96,6 +96,15 @@ class Chunks:
         """
         return bool(self.ledger.run("MARK", claim.job_id, claim.first, holder, lease_s, index))
 
+    def shorten(self, claim: Claim, holder: str, count: int) -> Claim | None:
+        """Keep the first `count` texts of a chunk, at least one; the others are sent again.
+
+        None where the chunk is no longer the holder's.
+        """
+        if not self.ledger.run("SHORTEN", claim.job_id, claim.first, holder, count):
+            return None
+        return msgspec.structs.replace(claim, count=count)
+
     def release(self, claim: Claim, holder: str, retry_s: float, why: str) -> None:
         """Give a chunk back that this holder cannot compute; not counted as an attempt.
 

@@ -132,6 +132,23 @@ call('ZADD', OUT, now + ARGV[5], ARGV[3])
 return 1
 """
 
+# first text, holder, texts that are kept: the others become a chunk of their own
+SHORTEN = """
+local r, kept = row(ARGV[3]), tonumber(ARGV[5])
+if not r or r.h ~= ARGV[4] or kept >= r.c then return 0 end
+if get('status') == 'cancelling' then
+  call('HINCRBY', J, 'cancelled', r.c - kept)
+else
+  local first = string.format('%d', ARGV[3] + kept)
+  put(first, {c = r.c - kept, a = r.a - 1, h = '', m = -1, s = now, w = ''})
+  call('ZADD', READY, first, first)
+end
+r.c, r.m = kept, -1
+put(ARGV[3], r)
+keep()
+return 1
+"""
+
 # first text, holder, seconds until it is sent again, why
 RELEASE = """
 local r = row(ARGV[3])

@@ -174,6 +174,26 @@ def test_chunk_that_was_cut_meanwhile_is_no_longer_the_holders(book, chunks, clo
     assert run_all(book, job).counts.succeeded == 10
 
 
+def test_rest_of_a_chunk_that_takes_too_long_is_a_chunk_of_its_own(book, chunks):
+    job = submit(book, 10)
+    claim = begin(chunks, job)
+
+    shorter = chunks.shorten(claim, "w1", 3)
+
+    assert commit(chunks, claim) is None  # it is no longer whole
+    assert commit(chunks, shorter) == "in_progress"
+    rest = begin(chunks, job)
+    assert (rest.first, rest.count, rest.attempt) == (3, 7, 1)
+    assert commit(chunks, rest) == "completed"
+
+
+def test_chunk_is_shortened_by_its_holder_only(book, chunks):
+    claim = begin(chunks, submit(book, 10))
+
+    assert chunks.shorten(claim, "w2", 3) is None
+    assert chunks.shorten(claim, "w1", 10) is None
+
+
 def test_only_so_many_chunks_are_on_their_way(redis_client, clock):
     chunks = Chunks(ledger(redis_client, clock, max_queued_chunks=3))
     job = submit(chunks.ledger, 1000)

@@ -104,6 +104,18 @@ def test_job_is_cancelled_although_the_worker_that_computed_is_lost(redis_client
     assert {row.error.code for row in results.rows(book, job.id)} == {"cancelled"}
 
 
+def test_rest_of_a_chunk_that_is_shortened_after_cancelling_is_cancelled(redis_client):
+    book = ledger(redis_client)
+    job, chunks = submit(book, 10), Chunks(book)
+    claim = chunks.claim(job.id, chunks.feed(job.id, job.spec)[0].first, "w1", 10)
+    book.cancel(job.id)
+
+    assert commit(chunks, chunks.shorten(claim, "w1", 4)) == "cancelled"
+
+    counts = book.read(job.id).counts
+    assert (counts.succeeded, counts.cancelled) == (4, 6)
+
+
 def test_ended_job_cannot_be_cancelled_or_failed(redis_client):
     book = ledger(redis_client)
     job = run_all(book, submit(book, 10))

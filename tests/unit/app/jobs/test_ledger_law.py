@@ -70,6 +70,11 @@ class Law(RuleBasedStateMachine):
         index = data.draw(st.integers(claim.first, claim.first + claim.count - 1))
         self.chunks.mark(claim, holder, index, LEASE_S)
 
+    @rule(target=claims, claimed=claims, count=st.integers(1, 100))
+    def shorten(self, claimed, count):
+        shorter = self.chunks.shorten(*claimed, count)
+        return multiple() if shorter is None else (shorter, claimed[1])
+
     @rule(claimed=claims)
     def release(self, claimed):
         self.chunks.release(*claimed, 2.0, "not held")
