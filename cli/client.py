@@ -1,6 +1,7 @@
 """CLI. The HTTP client of the service: answers as data, failures as readable errors."""
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import urllib3
@@ -11,6 +12,7 @@ from app.settings import Settings
 # The service gives up by itself after `request_timeout_ms`; this much later it must be gone.
 READ_MARGIN_S = 5.0
 CONNECT_TIMEOUT_S = 2.0
+STREAM_BYTES = 1 << 16
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, never bound
 
 
@@ -30,22 +32,65 @@ class ServiceClient:
 
     def get(self, path: str) -> Any:
         """The decoded body; `ServiceUnreachable` or `RequestRefused`."""
-        return self._send("GET", path, None)
+        return self._send("GET", path)
 
     def post(self, path: str, body: Any) -> Any:
         """Send `body` as JSON; the decoded answer, `ServiceUnreachable` or `RequestRefused`."""
-        return self._send("POST", path, json.dumps(body).encode())
+        headers = {"Content-Type": "application/json"}
+        return self._send("POST", path, json.dumps(body).encode(), headers)
 
-    def _send(self, method: str, path: str, body: bytes | None) -> Any:
-        headers = {"Content-Type": "application/json"} if body else {}
+    def delete(self, path: str) -> Any:
+        """The decoded body; `ServiceUnreachable` or `RequestRefused`."""
+        return self._send("DELETE", path)
+
+    def upload(self, path: str, pieces: Iterator[bytes], headers: Mapping[str, str]) -> Any:
+        """POST a body as it comes, never held as a whole; the decoded answer, errors as above."""
+        return self._send("POST", path, pieces, headers)
+
+    def lines(self, path: str) -> Iterator[bytes]:
+        """The lines of an answer as they come, errors as above: also in the midst of it.
+
+        Only whole lines, without their ends.
+        """
+        answer = self._request("GET", path, preload_content=False)
+        rest = b""
         try:
-            answer = self._pool.request(method, self.url + path, body=body, headers=headers)
+            for piece in answer.stream(STREAM_BYTES):
+                *whole, rest = (rest + piece).split(b"\n")
+                yield from whole
         except urllib3.exceptions.HTTPError as error:
             raise ServiceUnreachable(self.url, _reason(error)) from error
-        decoded = _decode(answer.data)
-        if answer.status >= 400:
-            raise _refusal(answer.status, decoded)
-        return decoded
+        finally:
+            answer.close()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterator[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        return _decode(self._request(method, path, body=body, headers=headers).data)
+
+    def _request(self, method: str, path: str, **options: Any) -> urllib3.BaseHTTPResponse:
+        try:
+            answer = self._pool.request(method, self.url + path, redirect=False, **options)
+            if answer.status >= 400:
+                raise _refusal(answer.status, _decode(answer.data))
+        except urllib3.exceptions.HTTPError as error:
+            raise ServiceUnreachable(self.url, _reason(error)) from error
+        return answer
+
+
+def status_of(error: RequestRefused) -> int:
+    """The HTTP status of an answer that was an error."""
+    return int(error.args[0].split()[0])
+
+
+def was_reached(error: ServiceUnreachable) -> bool:
+    """Whether the service was there and may have got the request: it broke off later."""
+    absent = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
+    return not isinstance(error.__cause__, absent)
 
 
 def service_url(settings: Settings) -> str:

@@ -7,6 +7,7 @@ import click
 from app.errors import ServingError
 from cli.benchmark import benchmark
 from cli.config import config
+from cli.job import job
 from cli.list import list_models
 from cli.load import load
 from cli.options import config_option
@@ -19,7 +20,7 @@ from cli.unload import unload
 
 VERBS = (
     *(serve, predict, load, swap, rollback, unload, list_models),
-    *(stats, benchmark, train, config),
+    *(job, stats, benchmark, train, config),
 )
 
 

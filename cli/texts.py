@@ -1,12 +1,11 @@
 """CLI. Texts from the command line, from files, and made-up ones that differ from each other."""
 
-import csv
 import itertools
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import click
+from cli.records import Source
 
 # Enough ordinary words that made-up texts have the lengths and the variety of short reviews.
 WORDS = (
@@ -24,16 +23,12 @@ MIN_WORDS, MAX_WORDS = 4, 40
 
 
 def read_texts(path: Path, column: str | None) -> list[str]:
-    """The lines of a text file without the blank ones, or a column of a CSV or TSV file.
+    """The texts of a file without the blank ones: its lines, or a column of it.
 
     Raises `click.UsageError` where the file cannot be read so.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            texts = list(_column(file, path, column)) if _is_csv(path, column) else file.readlines()
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise click.UsageError(f"{path}: {error}") from error
-    return [text.strip("\r\n") for text in texts if text.strip()]
+    records = Source(path, column).records()
+    return [record.text.strip("\r\n") for record in records if not record.is_blank]
 
 
 def made_up_texts(seed: int = 0) -> Iterator[str]:
@@ -49,18 +44,3 @@ def slices(texts: Sequence[str], size: int) -> Iterator[list[str]]:
     """`texts` in lists of at most `size`, in order."""
     for start in range(0, len(texts), size):
         yield list(texts[start : start + size])
-
-
-def _is_csv(path: Path, column: str | None) -> bool:
-    return column is not None or path.suffix in (".csv", ".tsv")
-
-
-def _column(file: Iterator[str], path: Path, column: str | None) -> Iterator[str]:
-    rows = csv.DictReader(file, dialect="excel-tab" if path.suffix == ".tsv" else "excel")
-    names = list(rows.fieldnames or [])
-    if column is None:
-        raise click.UsageError(f"{path}: choose --column from {', '.join(names) or 'nothing'}")
-    if column not in names:
-        raise click.UsageError(f"{path} has no column {column!r}; it has {', '.join(names)}")
-    for row in rows:
-        yield row[column] or ""

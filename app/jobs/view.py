@@ -26,7 +26,7 @@ def describe(job: Job, now: float) -> dict[str, Any]:
             "cancelled": counts.cancelled,
         },
         "created_at": job.created_at,
-        "in_progress_at": job.started_at,
+        "in_progress_at": job.submitted_at,
         **{f"{status}_at": job.ended_at if job.status == status else None for status in ENDED},
         "cancelling_at": job.cancelling_at,
         "expires_at": job.expires_at,

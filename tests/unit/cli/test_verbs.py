@@ -69,6 +69,14 @@ def test_config_masks_the_admin_token_and_tells_where_it_came_from(config, monke
         ("predict", "one", "two", "--model", "v2"),
         ("stats",),
         ("benchmark", "v2", "10"),
+        ("job", "status", "an id"),
+        ("job", "watch", "an id"),
+        ("job", "results", "an id"),
+        ("job", "errors", "an id"),
+        ("job", "cancel", "an id"),
+        ("job", "list"),
+        ("job", "submit", __file__),
+        ("predict", "--file", __file__, "--output", "out.csv"),
     ],
     ids=" ".join,
 )
@@ -105,6 +113,16 @@ def test_list_as_json_is_one_document(config):
         ("benchmark", "v2", "10", "--batch", "101"),
         ("serve", "--port", "0"),
         ("load", "/nonexistent/model"),
+        ("job", "submit", "/nonexistent.txt"),
+        ("job", "submit", __file__, "--metadata", "no value"),
+        ("job", "results", "an id", "--output", "results.parquet"),
+        ("job", "results", "an id", "--after", "-1"),
+        ("job", "list", "--limit", "0"),
+        ("predict", "a text", "--output", "out.csv"),
+        ("predict", "--file", __file__, "--output", "out.parquet"),
+        ("predict", "--file", __file__, "--output", "out.csv", "--top-k", "2"),
+        ("predict", "--file", __file__, "--job", "an id"),
+        ("predict", "--file", "a.csv", "--output", "./a.csv"),
         ("nonsense",),
     ],
     ids=" ".join,
@@ -133,6 +151,13 @@ def test_config_option_of_the_verb_wins_over_the_global_one(config, tmp_path):
 
 
 def test_every_verb_has_json_and_config():
-    for name, command in main.commands.items():
+    groups = {"": main, "job ": main.commands["job"]}
+    verbs = {
+        before + name: verb
+        for before, group in groups.items()
+        for name, verb in group.commands.items()
+    }
+    assert verbs.pop("job")
+    for name, command in verbs.items():
         options = {option for param in command.params for option in param.opts}
         assert {"--json", "--config"} <= options, name

@@ -28,11 +28,11 @@ def test_job_before_its_first_result_has_all_keys_and_no_rate():
 
 
 def test_job_in_progress_tells_counts_rate_and_eta():
-    seen = describe(job(started_at=1000.0), 1010.0)
+    seen = describe(job(submitted_at=999.0, started_at=1000.0), 1010.0)
 
     counts = {"total": 100, "completed": 20, "failed": 5, "cancelled": 0}
     assert seen["request_counts"] == counts
-    assert (seen["texts_per_s"], seen["eta_s"]) == (2.5, 30.0)
+    assert (seen["texts_per_s"], seen["eta_s"], seen["in_progress_at"]) == (2.5, 30.0, 999.0)
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "expired", "cancelled"])

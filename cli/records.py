@@ -1,0 +1,128 @@
+"""CLI. Reads files of texts row by row: plain lines, CSV, TSV or JSON lines; never a whole file."""
+
+import csv
+import io
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+import msgspec
+
+TEXT = "text"
+STDIN = Path("-")
+FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+# Python's own limit is below that of a text; without one, a quote that is never closed would take
+# the rest of the file for one field.
+MAX_FIELD_CHARS = 1 << 24
+
+column_option = click.option(
+    "--column", help="The column of a CSV or TSV, or the key of JSON lines, that has the texts."
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of a file; `columns` is all of it, the text included, in its order."""
+
+    text: str
+    columns: dict[str, Any]
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether there is nothing to classify."""
+        return not self.text.strip()
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file, and where its texts are. `path` may be `STDIN`, which can be read once."""
+
+    path: Path
+    column: str | None = None
+
+    @property
+    def format(self) -> str:
+        """csv, tsv, jsonl or text, by the name; a column in anything else makes it a CSV."""
+        return FORMATS.get(self.path.suffix, "csv" if self.column else "text")
+
+    def records(self) -> Iterator[Record]:
+        """The rows in their order, blank texts too, but not blank lines.
+
+        Raises `click.UsageError` where the file cannot be read so, with the number of the line.
+        """
+        csv.field_size_limit(MAX_FIELD_CHARS)
+        try:
+            with _opened(self.path) as file:
+                yield from _READERS[self.format](file, self)
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise self.wrong(str(error)) from error
+
+    def wrong(self, what: str) -> click.UsageError:
+        """The error that names the file."""
+        return click.UsageError(f"{self.path}: {what}")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    if path == STDIN:
+        yield io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline="")
+        return
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        yield file
+
+
+def _lines(file: TextIO, source: Source) -> Iterator[Record]:
+    for line in file:
+        if line.strip():
+            text = line.rstrip("\r\n")
+            yield Record(text, {TEXT: text})
+
+
+def _csv(file: TextIO, source: Source) -> Iterator[Record]:
+    return _table(csv.reader(file), source)
+
+
+def _tsv(file: TextIO, source: Source) -> Iterator[Record]:
+    return _table(csv.reader(file, dialect="excel-tab"), source)
+
+
+def _table(rows: Any, source: Source) -> Iterator[Record]:
+    names: list[str] = next(rows, [])
+    if source.column is None:
+        raise source.wrong(f"choose --column from {', '.join(names) or 'nothing'}")
+    if source.column not in names:
+        raise source.wrong(f"no column {source.column!r}; it has {', '.join(names)}")
+    if len(set(names)) < len(names):
+        raise source.wrong("two columns have the same name")
+    for row in rows:
+        if len(row) > len(names):
+            raise source.wrong(f"line {rows.line_num} has more columns than the first line")
+        if row:
+            columns = dict(zip(names, row + [""] * (len(names) - len(row)), strict=True))
+            yield Record(columns[source.column], columns)
+
+
+def _json_lines(file: TextIO, source: Source) -> Iterator[Record]:
+    key = source.column or TEXT
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        try:
+            columns = msgspec.json.decode(line)
+        except msgspec.DecodeError as error:
+            raise source.wrong(f"line {number} is not JSON: {error}") from error
+        if not isinstance(columns, dict) or not isinstance(columns.get(key), str):
+            raise source.wrong(f"line {number} has no text under {key!r}")
+        yield Record(columns[key], columns)
+
+
+_READERS: dict[str, Callable[[TextIO, Source], Iterator[Record]]] = {
+    "text": _lines,
+    "csv": _csv,
+    "tsv": _tsv,
+    "jsonl": _json_lines,
+}
