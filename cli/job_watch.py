@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import click
 
+from app.errors import RequestRefused, ServiceUnreachable
 from cli.jobs import Job, Jobs
 from cli.options import Call, verb
 from cli.progress import show
@@ -17,8 +18,10 @@ COMPLETED = "completed"
 @verb
 def watch(call: Call, job_id: str) -> None:
     """Show the progress of a job until it has ended; exit code 1 unless it is completed."""
+    jobs = Jobs(call.settings)
+    jobs.read(job_id)
     with going_on(job_id, f"mlserve job watch {job_id}"):
-        job = show(Jobs(call.settings).follow(job_id), call.as_json)
+        job = show(jobs.follow(job_id), call.as_json)
     call.show(job, lambda: _print(job))
     if job["status"] != COMPLETED:
         raise click.exceptions.Exit(1)
@@ -26,13 +29,18 @@ def watch(call: Call, job_id: str) -> None:
 
 @contextmanager
 def going_on(job_id: str, command: str) -> Iterator[None]:
-    """Ctrl-C leaves the job alone, and says with which command to come back to it."""
+    """Ctrl-C leaves the job alone, and says with which command to come back to it.
+
+    So does a service that is lost from sight.
+    """
+    ways = f"`{command}` comes back to it, `mlserve job cancel {job_id}` ends it"
     try:
         yield
     except KeyboardInterrupt:
-        ways = f"`{command}` comes back to it, `mlserve job cancel {job_id}` ends it"
         click.echo(f"\nthe job goes on: {ways}", err=True)
         raise click.exceptions.Exit(1) from None
+    except (ServiceUnreachable, RequestRefused) as error:
+        raise click.ClickException(f"{error}; the job goes on: {ways}") from error
 
 
 def _print(job: Job) -> None:

@@ -70,8 +70,8 @@ class Jobs:
         return page
 
     def follow(self, job_id: str) -> Iterator[Job]:
-        """The job again and again, the last time when it has ended; outages are waited for."""
-        outage = _Outage()
+        """A known job again and again, the last time when it has ended; outages are waited for."""
+        outage = _Outage(was_there=True)
         while True:
             try:
                 job = self.read(job_id)
@@ -123,9 +123,9 @@ def _may_be_there(error: ServingError) -> bool:
 class _Outage:
     """Waits while a service that has been there is away, but not for ever."""
 
-    def __init__(self) -> None:
+    def __init__(self, was_there: bool = False) -> None:
         self._deadline: float | None = None
-        self._was_there = False
+        self._was_there = was_there
 
     def is_over(self) -> None:
         self._was_there, self._deadline = True, None

@@ -192,7 +192,7 @@ def test_watch_prints_lines_until_the_end(mlserve, server, job_id):
 
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
-        "in_progress: 1 of 4 texts, 100 texts/s, 0 s left",
+        "in_progress: 2 of 4 texts, 100 texts/s, 0 s left",
         "completed: 4 of 4 texts, 1 failed, 100 texts/s",
         f"`mlserve job errors {job_id}` says why texts failed",
         f"`mlserve job results {job_id}` prints the results",
@@ -239,6 +239,7 @@ def test_service_that_stays_away_is_given_up(mlserve, server, job_id, monkeypatc
 
     assert result.exit_code == 1
     assert "503" in result.stderr
+    assert f"the job goes on: `mlserve job watch {job_id}` comes back to it" in result.stderr
 
 
 def test_bar_shows_counts_rate_and_what_is_left(server, job_id):
@@ -263,8 +264,14 @@ def test_time_that_is_left_is_readable(server, job_id, seconds, text, capsys):
 
 
 def test_interrupted_watch_says_how_to_come_back(mlserve, server, job_id):
-    server.look = lambda job_id: os.kill(os.getpid(), signal.SIGINT)
+    server.step, look = 1, server.look
 
+    def interrupt(job_id):
+        if server.done(server.jobs[job_id]) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return look(job_id)
+
+    server.look = interrupt
     result = mlserve("job", "watch", job_id)
 
     assert result.exit_code == 1
