@@ -84,9 +84,10 @@ class Front:
                 refused = refusal(self._services, error, request_id)
                 status, headers = refused.status_code, list(refused.headers)
                 answer = refused.get_data()
-            self._observe(Exchange(METHOD, path, status, started))
             headers.append((HEADER, request_id))
             await _respond(send, status, headers, answer)
+            # Last: nobody waits for it.
+            self._observe(Exchange(METHOD, path, status, started))
 
     async def _read(self, given: Mapping[bytes, bytes], receive: Receive) -> bytes:
         check_type(_text(given.get(b"content-type")) or "", _text(given.get(b"content-encoding")))

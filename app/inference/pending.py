@@ -1,5 +1,6 @@
 """API process. The chunks that were sent and not yet answered, and which of them must be lost."""
 
+import random
 import threading
 import time
 import uuid
@@ -8,6 +9,8 @@ from concurrent.futures import Future
 
 from app.contract import EXPIRED, Chunk, ChunkResult
 from app.errors import ServingError
+
+_random = random.Random()  # noqa: S311 - ids are not secrets
 
 # A queue is served in order: a chunk that was overtaken by later ones for so many of their round
 # trips, and for so long at least, was taken by a worker that is gone.
@@ -29,7 +32,8 @@ class Sent:
         self.queue = queue
         self.sent_at = sent_at
         self.budget_s = budget_s
-        self.task_id = str(uuid.uuid4())
+        # Not `uuid4`: it asks the kernel, and gives up the interpreter lock meanwhile.
+        self.task_id = str(uuid.UUID(int=_random.getrandbits(128), version=4))
         self.future: Future[ChunkResult] = Future()
         self.is_second_try = False
 
