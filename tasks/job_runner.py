@@ -22,7 +22,7 @@ from app.dispatch import Dispatcher
 from app.errors import BrokerUnavailable, ModelUnavailable
 from app.inference import engine
 from app.jobs.blobs import encode_results
-from app.jobs.chunks import HUNG, Chunks
+from app.jobs.chunks import FIRST_CHUNK_TEXTS, HUNG, Chunks
 from app.jobs.ledger import Ledger
 from app.jobs.records import ENDED, Claim, Job
 from app.jobs.sweeper import SWEEP_S, Sweeper
@@ -59,7 +59,7 @@ class JobRunner:
         self._host, self._limits = host, host.settings.jobs
         self._chunks = Chunks(Ledger(host.redis, self._limits, host.now))
         self._dispatcher = Dispatcher(celery, self._chunks)
-        self._states = JobStates(celery, host.redis, host.now)
+        self._states = JobStates(celery, self._chunks.ledger)
         self._webhooks = Webhooks(host.settings, host.redis, host.now)
         self._sweeper = Sweeper(
             self._chunks,
@@ -179,14 +179,16 @@ class JobRunner:
             (outcome.probabilities or [0.0]).index(highest)
             for outcome, highest in zip(outcomes, best, strict=True)
         ]
+        # Of a few texts it says little about how many fit into a chunk.
+        tells = claim.attempt == 1 and claim.count >= FIRST_CHUNK_TEXTS
         status = _patiently(
             partial(
                 self._chunks.commit,
                 claim,
-                encode_results(labels, best, failures),
+                encode_results(labels, best, failures, _scores(claim, outcomes)),
                 succeeded=len(outcomes) - len(failures),
                 failed=len(failures),
-                texts_per_s=rate if claim.attempt == 1 else None,
+                texts_per_s=rate if tells else None,
             )
         )
         self._host.count_chunk()
@@ -212,6 +214,13 @@ class JobRunner:
             del self._dropped[0]
         self._sweeper.step()
         self._host.reconciler.pinned = self._sweeper.pinned
+
+
+def _scores(claim: Claim, outcomes: Sequence[Outcome]) -> list[float]:
+    question, nothing = claim.spec.question, [0.0] * len(claim.spec.labels)
+    if question is None or question.top_k is None:
+        return []
+    return [score for outcome in outcomes for score in outcome.probabilities or nothing]
 
 
 def _patiently(step: Callable[[], T]) -> T:

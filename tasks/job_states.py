@@ -1,17 +1,18 @@
 """Worker process. A job as Celery sees a task: its state and progress in the result backend.
 
-So `AsyncResult(job_id)` and Flower show what `GET /jobs/<id>` shows, a second later.
+So `AsyncResult(job_id)` and Flower show what `GET /jobs/<id>` shows, a second later; for a task the
+result is the prediction.
 """
 
-from collections.abc import Callable
 from typing import Any
 
-import redis
 from celery import Celery
 from celery.exceptions import TaskRevokedError
 from celery.states import FAILURE, REVOKED, SUCCESS
 
-from app.errors import JobExpired, JobFailed
+from app.errors import JobExpired, JobFailed, ServingError
+from app.jobs.answers import answer
+from app.jobs.ledger import Ledger
 from app.jobs.records import Job
 
 PROGRESS = "PROGRESS"
@@ -20,16 +21,24 @@ PROGRESS = "PROGRESS"
 class JobStates:
     """Writes through the result backend of one Celery app."""
 
-    def __init__(self, celery: Celery, client: "redis.Redis", now: Callable[[], float]) -> None:
-        self._celery, self._redis, self._now = celery, client, now
+    def __init__(self, celery: Celery, ledger: Ledger) -> None:
+        self._celery, self._ledger = celery, ledger
 
     def tell(self, job: Job) -> None:
         """Store the state of a job, for as long as the job itself is kept."""
         backend = self._celery.backend
-        state, result = state_of(job)
+        state, result = self._state(job)
         backend.store_result(job.id, result, state)
-        left_s = max(1, round(job.expires_at - self._now()))
-        self._redis.expire(backend.get_key_for_task(job.id), left_s)
+        left_s = max(1, round(job.expires_at - self._ledger.now()))
+        self._ledger.redis.expire(backend.get_key_for_task(job.id), left_s)
+
+    def _state(self, job: Job) -> tuple[str, Any]:
+        if job.spec.question is None or job.status != "completed":
+            return state_of(job)
+        try:
+            return SUCCESS, answer(self._ledger, job, job.spec.question)
+        except ServingError as error:
+            return FAILURE, error
 
 
 def state_of(job: Job) -> tuple[str, Any]:

@@ -26,7 +26,7 @@ class Hosts:
             hostname=hostname,
             pid=1,
             device="cpu",
-            queues=["predict.cpu"],
+            queues=["predict.cpu", "jobs.cpu"],
             models=models,
             started_at=1.0,
             beat_at=1.0,

@@ -19,8 +19,10 @@ from app.api.routes.metrics import blp as metrics
 from app.api.scope import RequestScope
 from app.api.services import Services, attach, services_of
 from app.inference.gateway import CeleryGateway, Gateway
+from app.inference.jobs import BulkJobs
 from app.inference.rollouts import Rollouts
 from app.inference.service import Predictions
+from app.inference.tasks import Tasks
 from app.models.catalog import Catalog
 from app.monitoring.fleet_metrics import FleetCollector
 from app.monitoring.metrics import Metrics
@@ -68,7 +70,9 @@ def create_app(settings: Settings, gateway: Gateway | None = None) -> Flask:
     if counted:
         counted.include(FleetCollector(catalog, predictions.fleet))
     rollouts = Rollouts(settings, Catalog(settings.models_dir, settings.default_model), gateway)
-    attach(app, Services(settings, Gate(settings.limits), predictions, rollouts, exporter))
+    jobs = BulkJobs(settings, predictions, gateway.now)
+    gate = Gate(settings.limits)
+    attach(app, Services(settings, gate, predictions, rollouts, jobs, Tasks(jobs), exporter))
     api = Api(app)
     api.spec.components.security_scheme(ADMIN, ADMIN_SCHEME)
     for blueprint in BLUEPRINTS:

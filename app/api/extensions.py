@@ -23,7 +23,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 _TEXT = {"type": "string"}
 REQUEST_ID_HEADER = {HEADER: {"description": "The caller's, or a new one.", "schema": _TEXT}}
-_RETRY_AFTER = {
+RETRY_AFTER_HEADER = {
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
 }
 REQUEST_ID_PARAMETER = {
@@ -81,10 +81,20 @@ class Blueprint(flask_smorest.Blueprint):
             @wraps(view)
             def through_flask() -> Response:
                 has = services()
-                body, headers = asyncio.run(view(has, Call.of(request.environ, has.gate)))
-                return Response(body, content_type=JSON_TYPE, headers=headers)
+                answer = asyncio.run(view(has, Call.of(request.environ, has.gate)))
+                return Response(answer.body, answer.status, answer.headers, content_type=JSON_TYPE)
 
             self.route(path, methods=[METHOD])(through_flask)
+            return view
+
+        return decorate
+
+    def takes(self, content: Mapping[str, tuple[Any, Any]]) -> Callable[[View], View]:
+        """The view reads the body by itself: (schema by limits, example) by content type."""
+
+        def decorate(view: View) -> View:
+            described: Any = view
+            described._apidoc["content"] = content
             return view
 
         return decorate
@@ -94,7 +104,7 @@ class Blueprint(flask_smorest.Blueprint):
 
         def decorate(view: View) -> View:
             described: Any = self.raises(*BODY_ERRORS)(view)
-            described._apidoc["body"] = {"kind": body, "example": example}
+            described._apidoc["content"] = {JSON_TYPE: (body.schema, example)}
             return view
 
         return decorate
@@ -114,6 +124,26 @@ class Blueprint(flask_smorest.Blueprint):
                 example=example,
                 content_type=content_type,
                 headers=REQUEST_ID_HEADER | dict(headers or {}),
+            )
+        )
+
+    def also(
+        self,
+        status: int,
+        schema: Any,
+        example: Any,
+        description: str,
+        headers: Mapping[str, Any],
+    ) -> Callable[[View], View]:
+        """Another status that is no error; the view returns a `Response`."""
+        return _only_documents(
+            self.alt_response(
+                status,
+                schema=schema,
+                description=description,
+                example=example,
+                headers=REQUEST_ID_HEADER | dict(headers),
+                success=True,
             )
         )
 
@@ -158,17 +188,19 @@ class Blueprint(flask_smorest.Blueprint):
             content_type=PROBLEM_TYPE,
             description=" ".join(title(error) for error in group),
             examples={error.code: {"value": example(error)} for error in group},
-            headers=REQUEST_ID_HEADER | (_RETRY_AFTER if status in (503, 504) else {}),
+            headers=REQUEST_ID_HEADER | _error_headers(status),
         )
 
     @staticmethod
     def _prepare_body_doc(
         doc: dict[str, Any], doc_info: dict[str, Any], *, app: Flask, **_: Any
     ) -> dict[str, Any]:
-        body = doc_info.get("body")
-        if body:
-            schema = body["kind"].schema(services_of(app).settings.limits)
-            content = {JSON_TYPE: {"schema": schema, "example": body["example"]}}
+        if given := doc_info.get("content"):
+            limits = services_of(app).settings.limits
+            content = {
+                kind: {"schema": schema(limits), "example": example}
+                for kind, (schema, example) in given.items()
+            }
             doc["requestBody"] = {"required": True, "content": content}
         return doc
 
@@ -188,6 +220,10 @@ def _only_documents(decorator: Callable[[View], View]) -> Callable[[View], View]
         return view
 
     return decorate
+
+
+def _error_headers(status: int) -> dict[str, Any]:
+    return RETRY_AFTER_HEADER if status in (503, 504, 507) else {}
 
 
 def _request_id() -> str:

@@ -8,6 +8,7 @@ Flask, in a few threads.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, cast
 
 from a2wsgi import WSGIMiddleware
@@ -32,6 +33,8 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[str, str]]
 
 DISCONNECT = "http.disconnect"
+# In the WSGI environment, where there is one: a `Departure`.
+DEPARTURE = "mlserve.departure"
 
 
 class Front:
@@ -51,12 +54,7 @@ class Front:
         elif (path := scope["path"]) in self._views and scope.get("method") == METHOD:
             await self._answer(path, scope, receive, send)
         else:
-
-            async def receive_one() -> Message:
-                # granian's is awaitable, and no coroutine, which a2wsgi needs.
-                return await receive()
-
-            await self._flask(scope, receive_one, send)
+            await self._flask(scope, _whole(receive), send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -65,7 +63,7 @@ class Front:
         settle(collect=True)
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await asyncio.to_thread(self._services.predictions.close)
+        await asyncio.to_thread(self._services.close)
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _answer(self, path: str, scope: Message, receive: Receive, send: Send) -> None:
@@ -77,9 +75,9 @@ class Front:
             try:
                 body = await self._read(given, receive)
                 call = Call(body, _text(given.get(b"prefer")), request_id, started)
-                answer, headers = await self._views[path](self._services, call)
-                status = 200
+                answer, headers, status = await self._views[path](self._services, call)
                 headers.append(("content-type", JSON_TYPE))
+                headers.append(("content-length", str(len(answer))))
             except Exception as error:  # noqa: BLE001 - Flask, too, answers whatever a view raises
                 refused = refusal(self._services, error, request_id)
                 status, headers = refused.status_code, list(refused.headers)
@@ -113,15 +111,56 @@ def with_end(application: "WSGIApplication") -> "WSGIApplication":
 
     def call(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         environ["wsgi.input_terminated"] = True
+        environ[DEPARTURE] = Departure(environ["wsgi.input"])
         return application(environ, start_response)
 
     return call
 
 
+def _whole(receive: Receive) -> Callable[[], Awaitable[Message]]:
+    """`receive` for a2wsgi, which takes the end of a connection for that of the body."""
+    is_whole = False
+
+    # granian's is awaitable, and no coroutine, which a2wsgi needs.
+    async def receive_one() -> Message:
+        nonlocal is_whole
+        message = await receive()
+        if message["type"] == DISCONNECT and not is_whole:
+            raise MalformedBody(CUT_OFF)
+        is_whole = is_whole or not message.get("more_body")
+        return message
+
+    return receive_one
+
+
+class Departure:
+    """Whether the client has left that is being answered: what it is sent then vanishes silently.
+
+    `stream` is a2wsgi's. To be closed.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._left: Future[None] | None = None
+
+    def __call__(self) -> bool:
+        """Asks for the first time, and looks whether there is an answer from then on."""
+        if self._left is None:
+            self._left = asyncio.run_coroutine_threadsafe(self._leave(), self._stream.loop)
+        return self._left.done()
+
+    def close(self) -> None:
+        """Ask no more."""
+        if self._left is not None:
+            self._left.cancel()
+
+    async def _leave(self) -> None:
+        while (await self._stream.receive())["type"] != DISCONNECT:
+            pass
+
+
 async def _respond(send: Send, status: int, headers: Headers, body: bytes) -> None:
     raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    if status == 200:
-        raw.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 

@@ -31,10 +31,11 @@ class Call(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """A JSON body for a 200, and its headers besides type and length."""
+    """A JSON body, and its headers besides type and length."""
 
     body: bytes
     headers: list[tuple[str, str]]
+    status: int = 200
 
 
 HotView = Callable[[Services, Call], Coroutine[Any, Any, Answered]]

@@ -8,14 +8,14 @@ APPLIED_HEADER = "Preference-Applied"
 PARAMETER = {
     "in": "header",
     "name": HEADER,
-    "description": "`wait=N`: wait N seconds at most (RFC 7240).",
+    "description": "`respond-async`: do not wait, answer 202. `wait=N`: wait N seconds at most; "
+    "with both, 202 where it is not done by then (RFC 7240).",
     "schema": {"type": "string"},
-    "example": "wait=2",
+    "example": "respond-async",
 }
 ASYNC_PARAMETER = PARAMETER | {
     "description": "`respond-async`: do not wait, answer 202. `wait=N`: 202 where it is not done "
     "in N seconds (RFC 7240).",
-    "example": "respond-async",
 }
 ASYNC = "respond-async"
 _ASYNC = re.compile(r"(?:^|,)\s*respond-async\s*(?:,|;|$)", re.IGNORECASE)
@@ -31,6 +31,19 @@ def wait_s(given: str | None) -> int | None:
     return int(found[1]) if found else None
 
 
+def applied(given: str | None) -> dict[str, str]:
+    """The header that says what of `given` was honoured; none where that is nothing."""
+    wait = wait_s(given)
+    honoured = [ASYNC] if is_async(given) else []
+    honoured += [f"wait={wait}"] if wait else []
+    return {APPLIED_HEADER: ", ".join(honoured)} if honoured else {}
+
+
 def is_async(given: str | None) -> bool:
     """Whether a caller with this header would rather ask later than wait."""
     return bool(given and _ASYNC.search(given))
+
+
+def is_async_at_once(given: str | None) -> bool:
+    """Whether a caller with this header would not even wait a little."""
+    return is_async(given) and wait_s(given) is None

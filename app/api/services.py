@@ -7,8 +7,10 @@ from flask import Flask, current_app
 
 from app.api.exporter import Exporter
 from app.api.gate import Gate
+from app.inference.jobs import BulkJobs
 from app.inference.rollouts import Rollouts
 from app.inference.service import Predictions
+from app.inference.tasks import Tasks
 from app.monitoring.metrics import Metrics
 from app.settings import Settings
 
@@ -23,12 +25,19 @@ class Services:
     gate: Gate
     predictions: Predictions
     rollouts: Rollouts
+    jobs: BulkJobs
+    tasks: Tasks
     exporter: Exporter | None
 
     @property
     def metrics(self) -> Metrics | None:
         """Where to count; None where monitoring is disabled."""
         return self.exporter.metrics if self.exporter else None
+
+    def close(self) -> None:
+        """Stop all threads and close all connections; who still waits is told so."""
+        self.predictions.close()
+        self.jobs.close()
 
 
 def attach(app: Flask, services: Services) -> None:

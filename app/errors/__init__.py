@@ -4,7 +4,9 @@
     |- BadInput (4xx, the caller's mistake)
     |  |- MalformedBody, UnsupportedMediaType, BodyTooLarge, InvalidFields
     |  |- ModelNotFound, RolloutNotFound
-    |  |- JobNotFound, (410) JobGone, JobEmpty, (413) JobTooLarge, WebhookRefused
+    |  |- JobNotFound, (410) JobGone, JobEmpty, (413) JobTooLarge, JsonTooLarge, WebhookRefused
+    |  |- (409) CancelRefused, SubmissionInProgress, (422) IdempotencyKeyReused
+    |  |- TaskNotFound, (410) TaskCancelled
     |  |- (401) TokenRefused, (403) AdminRefused
     |  `- (409) SwapInProgress, ModelActive, NoPreviousVersion
     |- Unavailable (503, ours; try again later)
@@ -48,14 +50,20 @@ from app.errors.command_line import (
     StartRefused,
 )
 from app.errors.jobs import (
+    CancelRefused,
+    IdempotencyKeyReused,
     JobEmpty,
     JobExpired,
     JobFailed,
     JobGone,
     JobNotFound,
     JobTooLarge,
+    JsonTooLarge,
     StorageFull,
+    SubmissionInProgress,
     SubmissionLost,
+    TaskCancelled,
+    TaskNotFound,
     TextGivenUp,
     TextHung,
     TextOutOfMemory,
@@ -116,10 +124,12 @@ __all__ = [
     "BadInput",
     "BodyTooLarge",
     "BrokerUnavailable",
+    "CancelRefused",
     "ConfigError",
     "DefaultModelBroken",
     "DeviceMissing",
     "GoldenMismatch",
+    "IdempotencyKeyReused",
     "InvalidFields",
     "JobEmpty",
     "JobExpired",
@@ -127,6 +137,7 @@ __all__ = [
     "JobGone",
     "JobNotFound",
     "JobTooLarge",
+    "JsonTooLarge",
     "LibraryMismatch",
     "LibraryMissing",
     "LoadFailed",
@@ -154,10 +165,13 @@ __all__ = [
     "ShuttingDown",
     "StartRefused",
     "StorageFull",
+    "SubmissionInProgress",
     "SubmissionLost",
     "SwapFailed",
     "SwapInProgress",
+    "TaskCancelled",
     "TaskGivenUp",
+    "TaskNotFound",
     "TextFailed",
     "TextGivenUp",
     "TextHung",

@@ -21,6 +21,11 @@ class ServingError(Exception):
         """Whole seconds after which a retry may succeed; None where waiting does not help."""
         return None
 
+    @property
+    def task_id(self) -> str | None:
+        """The task that goes on with what was asked for; None where nothing goes on."""
+        return None
+
 
 class BadInput(ServingError):
     """The request is not valid."""

@@ -84,3 +84,45 @@ class JobExpired(ServingError):
     """The job ran out of time."""
 
     code, template = "job_expired", "the job had not ended after jobs.max_run_seconds"
+
+
+class JsonTooLarge(BadInput):
+    """A job in one JSON document is larger than the limit; as NDJSON it may be larger."""
+
+    status, code = 413, "json_too_large"
+    template = "a JSON body may have {0} bytes; send more texts as application/x-ndjson"
+
+
+class CancelRefused(BadInput):
+    """Only a job that is running can be cancelled."""
+
+    status, code, template = 409, "cancel_refused", "job {0} is {1}"
+
+
+class SubmissionInProgress(BadInput):
+    """A job with this Idempotency-Key is being submitted."""
+
+    status, code = 409, "submission_in_progress"
+
+    @property
+    def retry_after_s(self) -> int:
+        """It may be about to end, or have been left by a process that died."""
+        return 2
+
+
+class IdempotencyKeyReused(BadInput):
+    """This Idempotency-Key was used for another job."""
+
+    status, code = 422, "idempotency_key_reused"
+
+
+class TaskNotFound(BadInput):
+    """There is no task with this id, or it has expired."""
+
+    status, code, template = 404, "task_not_found", "there is no task {0!r}"
+
+
+class TaskCancelled(BadInput):
+    """The task was cancelled."""
+
+    status, code = 410, "task_cancelled"

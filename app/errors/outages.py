@@ -53,8 +53,19 @@ class NotReady(Unavailable):
 class PredictionTimeout(Unavailable):
     """The prediction was not ready in time."""
 
+    # Milliseconds, the version that was asked for, and the task that goes on with it.
     status, code = 504, "prediction_timeout"
     template = "no prediction within {0} ms"
+
+    @property
+    def ref(self) -> str | None:
+        """The exact version; None where that was not decided yet."""
+        return self.args[1] if len(self.args) > 1 else None
+
+    @property
+    def task_id(self) -> str | None:
+        """The task that has the prediction when it is ready."""
+        return self.args[2] if len(self.args) > 2 else None
 
 
 class WorkerOutOfMemory(Unavailable):

@@ -4,10 +4,11 @@ The version and the deadline are decided once, here, and travel with the texts. 
 is remembered, admission, texts that are on their way already, the shared cache, a worker.
 """
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from app.broker import redis_client
-from app.contract import PREDICT_QUEUES, Outcome
+from app.contract import JOB_QUEUES, PREDICT_QUEUES, Outcome
 from app.errors import BrokerUnavailable, ModelUnavailable, NoWorker, PredictionTimeout
 from app.fleet import Fleet
 from app.inference.admission import Admission
@@ -129,8 +130,20 @@ class Predictions:
         # Another thread may replace the dict at any time; this one stays whole.
         devices = self._devices
         if ref not in devices:
-            devices[ref] = _device(manifest, fleet)
+            devices[ref] = _device(manifest, fleet, PREDICT_QUEUES)
         return devices[ref]
+
+    def pin(self, model_version: str | None) -> tuple[Target, str]:
+        """The version that `model_version` names now, and the queue for jobs of its device.
+
+        Raises as `predict` would, for workers that take jobs.
+        """
+        target = self._target(model_version)
+        fleet = self._gateway.fleet()
+        if not fleet.reachable:
+            raise BrokerUnavailable()
+        device = _device(_manifest(target.entry), fleet, JOB_QUEUES)
+        return target, JOB_QUEUES[device]
 
     def close(self) -> None:
         """Stop the threads; whoever still waits fails with `ShuttingDown`."""
@@ -171,7 +184,7 @@ class Predictions:
             await alarm.wait(wait_s)
             return waiting.result(), joined
         except TimeoutError:
-            raise PredictionTimeout(round(wait_s * 1000)) from None
+            raise PredictionTimeout(round(wait_s * 1000), target.ref) from None
         finally:
             self.admission.leave(len(asked))
 
@@ -198,11 +211,11 @@ def _manifest(entry: Entry) -> Manifest:
     return entry.manifest
 
 
-def _device(manifest: Manifest, fleet: Fleet) -> str:
+def _device(manifest: Manifest, fleet: Fleet, queues: Mapping[str, str]) -> str:
     ref = str(manifest.ref)
     devices = {"auto": ("gpu", "cpu")}.get(manifest.device, (manifest.device,))
     for device in devices:
-        if fleet.holders(ref, PREDICT_QUEUES[device]):
+        if fleet.holders(ref, queues[device]):
             return device
     for failure in fleet.failures(ref):
         raise ModelUnavailable(ref, failure.error)

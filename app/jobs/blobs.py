@@ -26,11 +26,13 @@ class Results(msgspec.Struct, frozen=True, array_like=True):
 
     `labels` holds a 16-bit index into the labels of the job for each text, `confidences` a 64-bit
     float, both little-endian. `failures` has the texts without a prediction, by their place.
+    `scores` may hold a 64-bit float for each label of each text.
     """
 
     labels: bytes
     confidences: bytes
     failures: dict[int, Failure] = {}
+    scores: bytes = b""
 
     def __len__(self) -> int:
         return len(self.labels) // 2
@@ -41,6 +43,14 @@ class Results(msgspec.Struct, frozen=True, array_like=True):
         for at, (label, confidence) in enumerate(zip(labels, confidences, strict=True)):
             yield label, confidence, self.failures.get(at)
 
+    def scores_of(self, place: int) -> list[float] | None:
+        """Probabilities of one text, in the order of the labels; None where they are not kept."""
+        if not self.scores:
+            return None
+        scores = _array("d", self.scores)
+        labels = len(scores) // len(self)
+        return list(scores[place * labels : (place + 1) * labels])
+
 
 def failed(failure: Failure) -> bytes:
     """The results of a chunk of one text that has none."""
@@ -48,10 +58,17 @@ def failed(failure: Failure) -> bytes:
 
 
 def encode_results(
-    labels: Sequence[int], confidences: Sequence[float], failures: dict[int, Failure]
+    labels: Sequence[int],
+    confidences: Sequence[float],
+    failures: dict[int, Failure],
+    scores: Sequence[float] = (),
 ) -> bytes:
-    """Label and probability for each text, ignored where there is a failure."""
-    results = Results(_bytes("H", labels), _bytes("d", confidences), failures)
+    """Label and probability for each text, ignored where there is a failure.
+
+    `scores`, if any, are those of all labels, text by text.
+    """
+    packed = _bytes("H", labels), _bytes("d", confidences), failures, _bytes("d", scores)
+    results = Results(*packed)
     return zlib.compress(msgspec.msgpack.encode(results), LEVEL)
 
 

@@ -13,6 +13,7 @@ mlserve:jobs               sorted set: ids by submission         mlserve:jobs:ac
 mlserve:pace:<digest>      string: texts/s that workers reach with a version
 mlserve:webhook:<id>       hash: what is to be posted about a job, or was; see `app.jobs.outbox`
 mlserve:webhooks           sorted set: ids of jobs with a webhook that is to be posted, by when
+mlserve:idempotency:<hash> string: what an Idempotency-Key was used for (JSON)
 """
 
 from app.contract import KEY_PREFIX
@@ -23,6 +24,7 @@ ACTIVE_KEY = f"{KEY_PREFIX}jobs:active"
 PACE_PREFIX = f"{KEY_PREFIX}pace:"
 WEBHOOK_PREFIX = f"{KEY_PREFIX}webhook:"
 WEBHOOKS_KEY = f"{KEY_PREFIX}webhooks"
+IDEMPOTENCY_PREFIX = f"{KEY_PREFIX}idempotency:"
 
 PARTS = ("texts", "ids", "chunks", "ready", "out", "done", "results")
 GONE = "gone"

@@ -68,10 +68,13 @@ class Ledger:
         if not known:
             raise SubmissionLost()
 
-    def seal(self, job_id: str, blocks: int, texts: int) -> Job:
-        """Accept the job with all its texts, in one step; `SubmissionLost` where some are gone."""
+    def seal(self, job_id: str, blocks: int, texts: int, is_listed: bool = True) -> Job:
+        """Accept the job with all its texts, in one step; `SubmissionLost` where some are gone.
+
+        Only where it `is_listed`, `page` has it.
+        """
         with _memory(0):
-            if not self.run("SEAL", job_id, blocks, texts):
+            if not self.run("SEAL", job_id, blocks, texts, int(is_listed)):
                 raise SubmissionLost()
         return self.read(job_id)
 
@@ -121,6 +124,11 @@ class Ledger:
         jobs = [_job(job_id, fields) for job_id, fields in found.items() if job_id not in gone]
         more = len(ids) > limit
         return Page(jobs, jobs[-1].id if more and jobs else None)
+
+    def count_open(self) -> int:
+        """How many jobs have not ended, or not been told as ended."""
+        found: Any = self.redis.zcard(ACTIVE_KEY)
+        return int(found)
 
     def cancel(self, job_id: str) -> Job:
         """Start no chunk of the job any more, and count what is not being computed as cancelled.

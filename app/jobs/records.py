@@ -27,11 +27,22 @@ JOB_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 CANCELLED = Failure("cancelled", "the job was cancelled before this text was computed")
 
 
+class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The request of a caller who does not wait for the answer.
+
+    `is_batch` tells /batch-predict from /predict; `top_k` is that of the request.
+    """
+
+    is_batch: bool
+    top_k: int | None = None
+
+
 class JobSpec(Message, frozen=True, kw_only=True):
     """What a job is to do, fixed when it is submitted.
 
     `ref` and `digest` pin the version, `labels` are those of its manifest in their order, `queue`
-    is that of its device. `webhook` is an address that is told when the job has ended.
+    is that of its device. `webhook` is an address that is told when the job has ended. With a
+    `question` it is a task: a prediction that is asked for by its id, and in no list of jobs.
     """
 
     ref: str
@@ -40,6 +51,7 @@ class JobSpec(Message, frozen=True, kw_only=True):
     queue: str
     metadata: Metadata = msgspec.field(default_factory=dict)
     webhook: str | None = None
+    question: Question | None = None
 
 
 class Counts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -108,13 +120,17 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line of results: a label and its probability, or why there is none."""
+    """One line of results: a label and its probability, or why there is none.
+
+    `scores` has a probability for each label of the model; only of a task that asks for them.
+    """
 
     index: int
     custom_id: str | None = None
     label: str | None = None
     confidence: float | None = None
     error: Failure | None = None
+    scores: list[float] | None = None
 
 
 class Claim(msgspec.Struct, frozen=True):

@@ -66,7 +66,8 @@ class _Reader:
             if failure is not None:
                 yield Row(at, self._custom_id(at), error=failure)
             else:
-                yield Row(at, self._custom_id(at), labels[label], confidence)
+                scores = results.scores_of(at - first)
+                yield Row(at, self._custom_id(at), labels[label], confidence, scores=scores)
 
     def _next_start(self, index: int) -> int:
         starts: Any = self._ledger.redis.zrangebyscore(

@@ -71,13 +71,13 @@ for at = 1, 3 do call('EXPIRE', KEYS[at], ARGV[6]) end
 return 1
 """
 
-# blocks, texts
+# blocks, texts, whether it is listed (0 or 1)
 SEAL = """
 if get('status') ~= 'validating' or call('HLEN', TEXTS) ~= tonumber(ARGV[3]) then return 0 end
 local run_s, ttl_s = number('max_run_s'), number('result_ttl_s')
 call('HSET', J, 'status', 'in_progress', 'total', ARGV[4], 'submitted_at', ARGV[2],
   'deadline', now + run_s, 'expires_at', now + run_s + ttl_s)
-call('ZADD', JOBS, now, id)
+if ARGV[5] == '1' then call('ZADD', JOBS, now, id) end
 call('ZADD', ACTIVE, now, id)
 call('ZREMRANGEBYSCORE', JOBS, '-inf', now - run_s - ttl_s)
 remember()

@@ -68,7 +68,8 @@ class Submission:
             raise JobEmpty()
         if self._texts:
             self._flush()
-        job = self._ledger.seal(self.job_id, self._blocks, texts)
+        is_listed = self._spec.question is None
+        job = self._ledger.seal(self.job_id, self._blocks, texts, is_listed)
         self._is_sealed = True
         return job
 

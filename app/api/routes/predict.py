@@ -5,8 +5,9 @@ from collections import Counter
 import msgspec
 
 from app.api import prefer
-from app.api.extensions import Blueprint
+from app.api.extensions import RETRY_AFTER_HEADER, Blueprint, View
 from app.api.hot import Answered, Call
+from app.api.schemas.jobs import TaskSchema, pending_task
 from app.api.schemas.predict import (
     BatchBody,
     BatchPrediction,
@@ -30,10 +31,13 @@ from app.errors import (
     PredictionTimeout,
     ServingError,
     ShuttingDown,
+    StorageFull,
+    SubmissionLost,
     TextFailed,
     WorkerOutOfMemory,
 )
 from app.inference.service import Answer
+from app.jobs.records import Question
 from app.monitoring.metrics import Metrics
 
 blp = Blueprint("predict", __name__, description="Classify texts")
@@ -47,6 +51,8 @@ CANNOT_ANSWER = (
     WorkerOutOfMemory,
     ShuttingDown,
     PredictionTimeout,
+    StorageFull,
+    SubmissionLost,
     ServingError,
 )
 CACHE_HEADER = "X-Cache"
@@ -58,7 +64,28 @@ HEADERS = {
     }
 }
 
+# What it takes a worker that is not busy.
+ASK_AGAIN_S = 1
+_TEXT = {"type": "string"}
+ACCEPTED_HEADERS = {
+    "Location": {"description": "Where the answer will be.", "schema": _TEXT},
+    prefer.APPLIED_HEADER: {"description": "What was honoured.", "schema": _TEXT},
+    **RETRY_AFTER_HEADER,
+}
+
 _encoder = msgspec.json.Encoder()
+
+
+def answers_later(view: View) -> View:
+    """What it may answer with `Prefer: respond-async`, and why not."""
+    described = blp.also(
+        202,
+        TaskSchema,
+        example=pending_task("7c0f0f5e-3c0e-4d0c-9a53-0d2d3a3c6c1b"),
+        description="It was put off: `Prefer: respond-async`.",
+        headers=ACCEPTED_HEADERS,
+    )(view)
+    return blp.reads(prefer.PARAMETER)(described)
 
 
 @blp.hot("/predict")
@@ -73,17 +100,22 @@ _encoder = msgspec.json.Encoder()
     },
     headers=HEADERS,
 )
-@blp.reads(prefer.PARAMETER)
+@answers_later
 @blp.raises(*CANNOT_ANSWER, TextFailed)
 async def predict(has: Services, call: Call) -> Answered:
     """Classify one text."""
     body = has.gate.decode(call.body, PredictBody)
-    result = await _classify(has, call, [body.text], body.model_version)
-    item = _item(result.labels, result.outcomes[0])
-    if isinstance(item, Failed):
-        if has.metrics:
-            has.metrics.count_failures(result.ref, item.error.code)
-        raise _text_error(item.error, has.settings.request_timeout_ms)
+    if call.prefer and prefer.is_async_at_once(call.prefer):
+        return await _defer(has, call, [body.text], body)
+    try:
+        result = await _classify(has, call, [body.text], body.model_version)
+        item = _item(result.labels, result.outcomes[0])
+        if isinstance(item, Failed):
+            if has.metrics:
+                has.metrics.count_failures(result.ref, item.error.code)
+            raise _text_error(item.error, has.settings.request_timeout_ms, result.ref)
+    except PredictionTimeout as late:
+        return await _keep(has, call, late, [body.text], body)
     if has.metrics:
         has.metrics.count_texts(result.ref, item.label)
     answer = Prediction(
@@ -110,7 +142,7 @@ async def predict(has: Services, call: Call) -> Answered:
     },
     headers=HEADERS,
 )
-@blp.reads(prefer.PARAMETER)
+@answers_later
 @blp.raises(*CANNOT_ANSWER)
 async def batch_predict(has: Services, call: Call) -> Answered:
     """Classify several texts.
@@ -119,7 +151,12 @@ async def batch_predict(has: Services, call: Call) -> Answered:
     others.
     """
     body = has.gate.decode(call.body, BatchBody)
-    result = await _classify(has, call, body.texts, body.model_version)
+    if call.prefer and prefer.is_async_at_once(call.prefer):
+        return await _defer(has, call, body.texts, body)
+    try:
+        result = await _classify(has, call, body.texts, body.model_version)
+    except PredictionTimeout as late:
+        return await _keep(has, call, late, body.texts, body)
     items = [_item(result.labels, outcome) for outcome in result.outcomes]
     if has.metrics:
         _count(has.metrics, result.ref, items)
@@ -139,6 +176,38 @@ async def _classify(
     if has.metrics:
         has.metrics.count_sources(len(texts), result.remembered, result.joined)
     return result
+
+
+async def _defer(
+    has: Services, call: Call, texts: list[str], body: PredictBody | BatchBody
+) -> Answered:
+    task_id = await has.tasks.put(texts, body.model_version, _question(body))
+    return _accepted(call, task_id)
+
+
+async def _keep(
+    has: Services,
+    call: Call,
+    late: PredictionTimeout,
+    texts: list[str],
+    body: PredictBody | BatchBody,
+) -> Answered:
+    kept = await has.tasks.keep(late, texts, _question(body))
+    if kept.task_id is None or not prefer.is_async(call.prefer):
+        raise kept
+    return _accepted(call, kept.task_id)
+
+
+def _question(body: PredictBody | BatchBody) -> Question:
+    if isinstance(body, BatchBody):
+        return Question(is_batch=True)
+    return Question(is_batch=False, top_k=body.top_k)
+
+
+def _accepted(call: Call, task_id: str) -> Answered:
+    headers = {"Location": f"/tasks/{task_id}", "Retry-After": str(ASK_AGAIN_S)}
+    told = headers | prefer.applied(call.prefer)
+    return Answered(_encoder.encode(pending_task(task_id)), list(told.items()), 202)
 
 
 def _respond(call: Call, answer: Prediction | BatchPrediction, result: Answer) -> Answered:
@@ -170,5 +239,5 @@ def _scores(result: Answer, top_k: int | None) -> list[Score] | msgspec.UnsetTyp
     return sorted((Score(*pair) for pair in pairs), key=lambda score: -score.score)[:top_k]
 
 
-def _text_error(failure: Failure, timeout_ms: int) -> ServingError:
-    return PredictionTimeout(timeout_ms) if failure.code == EXPIRED_CODE else TextFailed()
+def _text_error(failure: Failure, timeout_ms: int, ref: str) -> ServingError:
+    return PredictionTimeout(timeout_ms, ref) if failure.code == EXPIRED_CODE else TextFailed()

@@ -127,9 +127,7 @@ def _body(kind: type[B]) -> B:
 def _answer(rollout_id: str) -> Answer:
     rollouts, given = services().rollouts, request.headers.get(prefer.HEADER)
     wait_s, is_async = prefer.wait_s(given), prefer.is_async(given)
-    applied = [prefer.ASYNC] if is_async else []
-    applied += [f"wait={wait_s}"] if wait_s else []
-    headers = {prefer.APPLIED_HEADER: ", ".join(applied)} if applied else {}
+    headers = prefer.applied(given)
     if is_async and wait_s is None:
         seen = rollouts.progress(rollout_id)
     else:

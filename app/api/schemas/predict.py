@@ -42,8 +42,8 @@ class PredictBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             metadata={"description": "Return this many labels with their scores, best first."},
         )
         members: dict[str, fields.Field[Any]] = {
-            "text": _text(limits, required=True),
-            "model_version": _model(),
+            "text": text_field(limits, required=True),
+            "model_version": model_field(),
             "top_k": top_k,
         }
         return Schema.from_dict(members, name="PredictRequest")()
@@ -63,12 +63,12 @@ class BatchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def schema(cls, limits: Limits) -> Schema:
         """The same in marshmallow."""
         texts = fields.List(
-            _text(limits),
+            text_field(limits),
             required=True,
             validate=Length(1, limits.max_batch_texts),
             metadata={"description": "The texts to classify; answers keep their order."},
         )
-        members: dict[str, fields.Field[Any]] = {"texts": texts, "model_version": _model()}
+        members: dict[str, fields.Field[Any]] = {"texts": texts, "model_version": model_field()}
         return Schema.from_dict(members, name="BatchPredictRequest")()
 
     def is_clean(self, limits: Limits) -> bool:
@@ -188,7 +188,9 @@ def text_problem(text: str, max_chars: int) -> str | None:
     return None
 
 
-def _text(limits: Limits, required: bool = False) -> fields.String:
+def text_field(limits: Limits, required: bool = False) -> fields.String:
+    """A text that is to be classified."""
+
     def check(text: str) -> None:
         if problem := text_problem(text, limits.max_text_chars):
             raise ValidationError(problem)
@@ -198,7 +200,9 @@ def _text(limits: Limits, required: bool = False) -> fields.String:
     return fields.String(required=required, validate=check, metadata=bounds | description)
 
 
-def _model() -> fields.String:
+def model_field() -> fields.String:
+    """Which model or version is to answer."""
+
     return fields.String(
         allow_none=True,
         validate=Regexp(MODEL_PATTERN, error="Must be the name of a model, a version, or both."),

@@ -22,6 +22,7 @@ class Problem(msgspec.Struct, frozen=True):
     request_id: str
     error: str
     errors: dict[str, list[str]] | msgspec.UnsetType = msgspec.UNSET
+    task_id: str | msgspec.UnsetType = msgspec.UNSET
 
     @classmethod
     def of(cls, error: ServingError, request_id: str) -> "Problem":
@@ -36,6 +37,7 @@ class Problem(msgspec.Struct, frozen=True):
             request_id=request_id,
             error=detail,
             errors=error.errors or msgspec.UNSET,
+            task_id=error.task_id or msgspec.UNSET,
         )
 
     @classmethod
@@ -53,6 +55,8 @@ class Problem(msgspec.Struct, frozen=True):
             answer.headers["Retry-After"] = str(retry_after_s)
         if self.status == HTTPStatus.UNAUTHORIZED:
             answer.headers["WWW-Authenticate"] = "Bearer"
+        if self.task_id:
+            answer.headers["Location"] = f"/tasks/{self.task_id}"
         return answer
 
 
@@ -72,6 +76,9 @@ class ProblemSchema(Schema):
         keys=fields.String(),
         values=fields.List(fields.String()),
         metadata={"description": "What is wrong with each field, by its dotted path."},
+    )
+    task_id = fields.String(
+        metadata={"description": "Of a prediction that takes longer: the task that goes on."}
     )
 
 

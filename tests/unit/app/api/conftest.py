@@ -1,16 +1,23 @@
 """The application over real models that this process holds itself."""
 
+import json
+
 import msgspec
 import pytest
 
 from app.api import create_app, create_front
 from app.api.services import services_of
+from app.contract import JOB_QUEUES
 from app.inference.local import LocalGateway
+from app.jobs.chunks import Chunks
 from app.models.catalog import Catalog
 from app.models.registry import Registry
 from app.settings import Limits, Monitoring, Redis, Settings
 from tests.hosts import Hosts
 from tests.models import activate, build_model
+from tests.unit.app.jobs.jobs import commit, run_all
+
+QUEUE = JOB_QUEUES["cpu"]
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +97,7 @@ def connect(redis_server, settings):
 
     yield make
     for app in made:
-        services_of(app).predictions.close()
+        services_of(app).close()
 
 
 @pytest.fixture
@@ -99,3 +106,48 @@ def fleet_client(hosts, connect):
     for hostname in ("w1@test", "w2@test"):
         hosts.hold(hostname, "sentiment-v2")
     return connect()
+
+
+@pytest.fixture(scope="session")
+def lasting_app(redis_server, settings):
+    """One app for many tests: to start its threads takes longer than most of them."""
+    app = create_app(msgspec.structs.replace(settings, redis=Redis(url=redis_server.url)))
+    yield app
+    services_of(app).close()
+
+
+@pytest.fixture
+def job_client(hosts, lasting_app):
+    """A client of that app, which sees two workers that hold sentiment-v2."""
+    for hostname in ("w1@test", "w2@test"):
+        hosts.hold(hostname, "sentiment-v2")
+    services_of(lasting_app).predictions._gateway.nudge()
+    return lasting_app.test_client()
+
+
+@pytest.fixture
+def small_client(hosts, connect):
+    """Makes clients of apps with other limits; they see a worker that holds sentiment-v2."""
+
+    def make(**changes):
+        hosts.hold("w1@test", "sentiment-v2")
+        return connect(**changes)
+
+    return make
+
+
+@pytest.fixture
+def worked(job_client, redis_client):
+    """Computes a job of `job_client` as a worker would; `bad` are the texts that fail."""
+
+    def work(job_id, bad=()):
+        book = services_of(job_client.application).jobs.ledger
+        chunks = Chunks(book)
+        # Its first chunks were sent by the API, the last one of them is computed first.
+        sent = [json.loads(json.loads(raw)["body"])[0] for raw in redis_client.lrange(QUEUE, 0, -1)]
+        for first in [first for name, first in sent if name == job_id]:
+            claim = chunks.claim(job_id, first, "w1", 10)
+            commit(chunks, claim, bad)
+        return run_all(book, book.read(job_id), bad)
+
+    return work

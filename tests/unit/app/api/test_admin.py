@@ -9,17 +9,17 @@ from app.errors import AdminRefused, TokenRefused
 from app.settings import Admin
 
 TOKEN = "correct-horse-battery-staple"
-HOT = {"/predict", "/batch-predict"}
+PREDICTING = {"/predict", "/batch-predict", "/jobs", "/jobs/{job_id}"}
 OPEN, CLOSED = Admin(), Admin(token=TOKEN)
 
 
 def changing(client):
-    """Every operation that is not a GET, nor a prediction."""
+    """Every operation that is not a GET, nor about predictions."""
     return [
         (path, method)
         for path, item in client.get("/openapi.json").json["paths"].items()
         for method in item
-        if method not in ("get", "parameters") and path not in HOT
+        if method not in ("get", "parameters") and path not in PREDICTING
     ]
 
 

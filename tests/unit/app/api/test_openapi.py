@@ -1,5 +1,7 @@
 """The OpenAPI document is valid, whole, and tells the truth."""
 
+import json
+
 import pytest
 from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import validate
@@ -57,7 +59,7 @@ def test_every_route_is_documented(client, spec):
 def test_every_operation_has_a_summary_and_documented_errors(spec):
     for path, _, operation in operations(spec):
         assert operation["summary"], path
-        assert {"200", "204"} & set(operation["responses"]), path
+        assert {"200", "202", "204"} & set(operation["responses"]), path
         assert "500" in operation["responses"], path
 
 
@@ -100,6 +102,13 @@ def test_documented_requests_are_accepted(client, spec):
         assert client.post(path, json=media["example"]).status_code == 200
 
 
+def test_documented_jobs_are_accepted(job_client, spec):
+    for kind, media in spec["paths"]["/jobs"]["post"]["requestBody"]["content"].items():
+        body = json.dumps(media["example"])
+
+        assert job_client.post("/jobs", data=body, content_type=kind).status_code == 202
+
+
 def test_rollouts_are_what_the_document_says(fleet_client, hosts, spec, conforms):
     for hostname in ("w1@test", "w2@test"):
         hosts.hold(hostname, "sentiment-v1", "sentiment-v2")
@@ -123,6 +132,32 @@ def test_limits_are_those_of_the_settings(make_client):
     assert schemas["PredictRequest"]["properties"]["text"]["maxLength"] == 77
     assert (texts["maxItems"], texts["items"]["maxLength"]) == (7, 77)
     assert schemas["PredictRequest"]["required"] == ["text"]
+
+
+def test_jobs_and_tasks_are_what_the_document_says(job_client, worked, spec, conforms):
+    def check(path, method, answer):
+        documented = spec["paths"][path][method]["responses"][str(answer.status_code)]
+        schema = documented["content"][answer.mimetype]["schema"]
+        for row in answer.data.splitlines():
+            conforms(schema, json.loads(row))
+        return answer
+
+    put_off = {"Prefer": "respond-async"}
+    task = check(
+        "/predict", "post", job_client.post("/predict", json={"text": "a"}, headers=put_off)
+    )
+    job = check("/jobs", "post", job_client.post("/jobs", json={"texts": ["a", "b"]}))
+    check("/tasks/{task_id}", "get", job_client.get(task.headers["Location"]))
+    worked(job.json["id"], bad={0})
+    worked(task.json["task_id"])
+    where = job.headers["Location"]
+
+    check("/tasks/{task_id}", "get", job_client.get(task.headers["Location"]))
+    check("/jobs/{job_id}", "get", job_client.get(where))
+    check("/jobs/{job_id}/results", "get", job_client.get(f"{where}/results"))
+    check("/jobs/{job_id}/errors", "get", job_client.get(f"{where}/errors"))
+    check("/jobs/{job_id}", "delete", job_client.delete(where))
+    check("/jobs", "get", job_client.get("/jobs"))
 
 
 GOOD = [

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.prefer import wait_s
+from app.api.prefer import applied, is_async_at_once, wait_s
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,22 @@ def test_wait_is_understood_as_rfc_7240_spells_it(given, expected):
 )
 def test_what_cannot_be_understood_is_ignored(given):
     assert wait_s(given) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "at_once", "honoured"),
+    [
+        ("respond-async", True, "respond-async"),
+        ("respond-async, wait=2", False, "respond-async, wait=2"),
+        ("wait=2", False, "wait=2"),
+        ("wait=soon, respond-async", True, "respond-async"),
+        ("handling=lenient", False, None),
+        (None, False, None),
+    ],
+)
+def test_caller_is_told_what_was_honoured(given, at_once, honoured):
+    assert is_async_at_once(given) is at_once
+    assert applied(given).get("Preference-Applied") == honoured
 
 
 def test_no_header_is_no_preference():

@@ -1,0 +1,59 @@
+"""API process. GET /tasks/<id>: a prediction that its caller did not wait for."""
+
+from typing import Any
+
+import msgspec
+from flask import Response
+
+from app.api.extensions import RETRY_AFTER_HEADER, Blueprint
+from app.api.gate import JSON_TYPE
+from app.api.schemas.jobs import TaskResultSchema, TaskSchema, pending_task
+from app.api.services import services
+from app.errors import (
+    BrokerUnavailable,
+    JobExpired,
+    JobFailed,
+    ServingError,
+    TaskCancelled,
+    TaskNotFound,
+    TextFailed,
+    TextGivenUp,
+    TextHung,
+    TextOutOfMemory,
+)
+
+ASK_AGAIN_S = 1
+MAX_ID_CHARS = 64
+NO_ANSWER = (TextFailed, TextOutOfMemory, TextGivenUp, TextHung, JobFailed, JobExpired)
+EXAMPLE = {
+    "label": "positive",
+    "confidence": 0.97,
+    "latency_ms": 412.8,
+    "model_version": "sentiment-v2",
+}
+
+blp = Blueprint("tasks", __name__, description="Predictions that nobody waits for")
+
+
+@blp.route("/tasks/<task_id>")
+@blp.returns(TaskResultSchema, example=EXAMPLE)
+@blp.also(
+    202,
+    TaskSchema,
+    example=pending_task("7c0f0f5e-3c0e-4d0c-9a53-0d2d3a3c6c1b"),
+    description="It is not ready.",
+    headers=RETRY_AFTER_HEADER,
+)
+@blp.raises(TaskNotFound, TaskCancelled, *NO_ANSWER, BrokerUnavailable, ServingError)
+def get_task(task_id: str) -> Response:
+    """The answer of a request with `Prefer: respond-async`, or of one that timed out."""
+    tasks = services().tasks
+    job, question = tasks.read(task_id[:MAX_ID_CHARS])
+    if not job.has_ended:
+        return _answer(pending_task(job.id), 202, {"Retry-After": str(ASK_AGAIN_S)})
+    return _answer(tasks.answer(job, question), 200, {})
+
+
+def _answer(body: dict[str, Any], status: int, headers: dict[str, str]) -> Response:
+    given = headers | {"Cache-Control": "no-store"}
+    return Response(msgspec.json.encode(body), status, given, content_type=JSON_TYPE)

@@ -1,0 +1,109 @@
+"""API process. The body of a WSGI request piece by piece: as it was sent, inflated, and in lines.
+
+Each step holds one piece in memory, whatever the whole has. What is too much, or cut off, raises.
+"""
+
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from app.api.gate import CUT_OFF, DRAIN_STEP_BYTES, MAX_DRAINED_BYTES
+from app.errors import InvalidFields, JobTooLarge, MalformedBody
+
+PIECE_BYTES = 1 << 16
+# With the header and checksum of gzip.
+GZIP_WINDOW = 16 + zlib.MAX_WBITS
+DAMAGED = "what it holds is not gzip"
+
+
+def pieces(environ: Mapping[str, Any]) -> Iterator[bytes]:
+    """A body as it comes; `MalformedBody` where it ends before its length."""
+    stream, length = environ["wsgi.input"], environ.get("CONTENT_LENGTH") or ""
+    if not length:
+        # Only a server that ends the stream with the body may be asked for "the rest".
+        if environ.get("wsgi.input_terminated"):
+            while piece := stream.read(PIECE_BYTES):
+                yield piece
+        return
+    if not (length.isascii() and length.isdigit()) or len(length) > 20:
+        raise MalformedBody("its Content-Length is not a number")
+    left = int(length)
+    while left > 0:
+        piece = stream.read(min(left, PIECE_BYTES))
+        if not piece:
+            raise MalformedBody(CUT_OFF)
+        left -= len(piece)
+        yield piece
+
+
+def inflate(compressed: Iterator[bytes]) -> Iterator[bytes]:
+    """What gzip, of one or several members, was given; in pieces of `PIECE_BYTES` at most."""
+    inflater = zlib.decompressobj(GZIP_WINDOW)
+    has_begun = False
+    for piece in compressed:
+        while piece:
+            if inflater.eof:
+                inflater, has_begun = zlib.decompressobj(GZIP_WINDOW), False
+            try:
+                found = inflater.decompress(piece, PIECE_BYTES)
+            except zlib.error:
+                raise MalformedBody(DAMAGED) from None
+            has_begun = True
+            piece = inflater.unconsumed_tail or inflater.unused_data
+            if found:
+                yield found
+    # What came with the last piece may still be inside.
+    while has_begun and not inflater.eof and (found := inflater.decompress(b"", PIECE_BYTES)):
+        yield found
+    if has_begun and not inflater.eof:
+        raise MalformedBody(CUT_OFF)
+
+
+def bounded(given: Iterator[bytes], max_bytes: int) -> Iterator[bytes]:
+    """The same pieces; `JobTooLarge` after `max_bytes`."""
+    total = 0
+    for piece in given:
+        total += len(piece)
+        if total > max_bytes:
+            raise JobTooLarge(max_bytes, "bytes")
+        yield piece
+
+
+def lines(given: Iterator[bytes], max_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """(number from 1 on, content) of every line that is not blank.
+
+    `InvalidFields` where one has more than `max_bytes`.
+    """
+    number, rest = 0, b""
+    for piece in given:
+        *whole, rest = (rest + piece).split(b"\n")
+        for line in whole:
+            number += 1
+            if line and not line.isspace():
+                yield number, _short(line, number, max_bytes)
+        _short(rest, number + 1, max_bytes)
+    if rest and not rest.isspace():
+        yield number + 1, rest
+
+
+def drain(environ: Mapping[str, Any]) -> None:
+    """Read what is left and throw it away, up to a bound.
+
+    A sender who reads only when all is sent gets to see the answer instead of a reset connection.
+    """
+    stream, drained = environ["wsgi.input"], 0
+    has_end = environ.get("CONTENT_LENGTH") or environ.get("wsgi.input_terminated")
+    try:
+        while has_end and drained < MAX_DRAINED_BYTES:
+            read = len(stream.read(DRAIN_STEP_BYTES))
+            drained += read
+            if not read:
+                return
+    except MalformedBody:
+        return  # nobody is there any more
+
+
+def _short(line: bytes, number: int, max_bytes: int) -> bytes:
+    if len(line) > max_bytes:
+        raise InvalidFields({f"line {number}": [f"Has more than {max_bytes} bytes."]})
+    return line

@@ -1,0 +1,68 @@
+"""Shared. The answer of a task: the body that /predict or /batch-predict would have had.
+
+`GET /tasks/<id>` and Celery's `AsyncResult(id)` give the same.
+"""
+
+from typing import Any
+
+from app.contract import Failure
+from app.errors import (
+    JobExpired,
+    JobFailed,
+    TaskCancelled,
+    TextFailed,
+    TextGivenUp,
+    TextHung,
+    TextOutOfMemory,
+)
+from app.jobs.ledger import Ledger
+from app.jobs.records import Job, Question, Row
+from app.jobs.results import rows
+
+_TEXT_ERRORS = {cls.code: cls for cls in (TextOutOfMemory, TextGivenUp, TextHung)}
+
+
+def answer(ledger: Ledger, job: Job, question: Question) -> dict[str, Any]:
+    """The prediction that `question` asked for, of a task that has ended, in JSON types.
+
+    Raises `TaskCancelled`, `JobExpired` or `JobFailed`, the `TextFailed` of a lone text, `JobGone`
+    and redis errors.
+    """
+    _check(job)
+    found = list(rows(ledger, job.id))
+    took_ms = round(((job.ended_at or job.created_at) - job.created_at) * 1000, 3)
+    ref = job.spec.ref
+    if question.is_batch:
+        items = [_item(row) for row in found]
+        return {"predictions": items, "total_latency_ms": took_ms, "model_version": ref}
+    if (failure := found[0].error) is not None:
+        raise _TEXT_ERRORS.get(failure.code, TextFailed)()
+    body = _item(found[0]) | {"latency_ms": took_ms, "model_version": ref}
+    return body | _best(job.spec.labels, found[0].scores, question.top_k)
+
+
+def _check(job: Job) -> None:
+    match job.status:
+        case "cancelled":
+            raise TaskCancelled()
+        case "expired":
+            raise JobExpired()
+        case "failed":
+            raise JobFailed(job.error.message if job.error else "")
+
+
+def _item(row: Row) -> dict[str, Any]:
+    if row.error is not None:
+        return {"error": _failure(row.error)}
+    return {"label": row.label, "confidence": row.confidence}
+
+
+def _failure(failure: Failure) -> dict[str, str]:
+    return {"code": failure.code, "message": failure.message}
+
+
+def _best(labels: list[str], scores: list[float] | None, top_k: int | None) -> dict[str, Any]:
+    if scores is None:
+        return {}
+    pairs = sorted(zip(labels, scores, strict=True), key=lambda pair: -pair[1])
+    return {"scores": [{"label": label, "score": score} for label, score in pairs[:top_k]]}
