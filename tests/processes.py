@@ -258,6 +258,11 @@ class ApiProcess(Process):
         where = ["--host", "127.0.0.1", "--port", str(self.port)]
         return [*server, *where, "app.api.asgi:application"]
 
+    def kill(self) -> None:
+        """End the server and the process that it started for the application at once."""
+        os.killpg(self.pid, signal.SIGKILL)
+        self.wait()
+
     def is_ready(self) -> bool:
         """Whether the process answers; not whether a prediction can be made."""
         try:
