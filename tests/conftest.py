@@ -1,5 +1,7 @@
 """Fixtures that all tests share: a Redis for as long as the run lasts, emptied for each test."""
 
+import signal
+
 import pytest
 from hypothesis import settings
 
@@ -8,6 +10,10 @@ from tests.processes import RedisServer
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("mlserve", deadline=None, database=None)
 settings.load_profile("mlserve")
+
+# A shell has what it starts in the background ignore Ctrl-C, and children inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -35,12 +35,19 @@ class Client:
     def __init__(self, ports, timeout_s=10.0):
         pools = [urllib3.HTTPConnectionPool("127.0.0.1", p, timeout=timeout_s) for p in ports]
         self.pools, self.ports = pools, itertools.cycle(range(len(pools)))
+        # Requests sent twice: a server that stops may close a connection as one is on its way, and
+        # HTTP leaves it to the client to send that again (RFC 9112, 9.3.1).
+        self.resent = 0
 
     def ask(self, text):
         """The answer to `text`, whatever it is."""
         began_at = time.monotonic()
         for _ in self.pools:
-            status, code, cache, scores = self._ask(self.pools[next(self.ports)], text)
+            pool = self.pools[next(self.ports)]
+            status, code, cache, scores = self._ask(pool, text)
+            if code == "ProtocolError":
+                self.resent += 1
+                status, code, cache, scores = self._ask(pool, text)
             if code != "NewConnectionError":
                 break
         return Seen(text, status, code, cache, scores, time.monotonic() - began_at, began_at)
@@ -67,6 +74,7 @@ class Load:
 
     def __init__(self, *ports, clients=4):
         self.seen = []
+        self.resent = 0
         self._ports = ports
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(clients)]
@@ -88,6 +96,7 @@ class Load:
         )
         while not self._stop.wait(THINK_S):
             self.seen.append(client.ask(new_text()))
+        self.resent += client.resent
         client.close()
 
     def counts(self):
