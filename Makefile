@@ -26,11 +26,11 @@ install: $(VENV)/.base ## Create .venv with the base dependencies
 serve: $(VENV)/.base ## Start Redis, workers and the API; Ctrl-C stops them
 	@exec $(BIN)/mlserve serve $(ARGS)
 
-test: lint ## Lint, types, import contracts and all tests
-	$(BIN)/python -m pytest
+test: lint unit ## Lint, types, import contracts and all tests
+	$(BIN)/python -m pytest tests/integration tests/e2e
 
-unit: $(VENV)/.test ## The unit tests alone
-	$(BIN)/python -m pytest tests/unit
+unit: $(VENV)/.test ## The unit tests alone, one process for each core
+	$(BIN)/python -m pytest tests/unit --numprocesses auto
 
 lint: $(VENV)/.test ## ruff, mypy and import-linter
 	$(BIN)/ruff check .

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import pytest
 import urllib3
 
+from tests.bad_versions import BAD
 from tests.e2e.load import new_text
 from tests.models import LABELS, activate, build_model, edit_manifest, train
 from tests.processes import ROOT, ApiProcess, RedisServer, WorkerProcess, service_environment
@@ -83,6 +84,10 @@ class Stack:
 
     def active(self, api=0):
         return self.ask("GET", "/models/tiny", api=api)[1]["ref"]
+
+    def code_of(self, version):
+        """Why no worker holds a version, or why it is not known."""
+        return self.ask("GET", f"/models/tiny-{version}")[1]["code"]
 
     def run(self, *argv):
         """A command of this machine's operator; what it says."""
@@ -253,6 +258,27 @@ def test_version_that_cannot_be_loaded_fails_everywhere_and_changes_nothing(stac
     assert stack.active() == "tiny-v1"
     model = stack.ask("GET", "/models/tiny-v9")[1]
     assert (model["status"], model["code"]) == ("failed", "library_mismatch")
+
+
+@pytest.mark.usefixtures("on_v1", "trickle")
+def test_no_kind_of_bad_version_costs_a_request(stack, tmp_path):
+    told = {}
+    for number, damage in enumerate(BAD):
+        # As a whole, as every version comes: what is half written would be wrong in its own way.
+        version = f"x{number}"
+        (tmp_path / version / "tiny").mkdir(parents=True)
+        damage(tmp_path / version, version)
+        (tmp_path / version / "tiny" / version).rename(stack.models_dir / "tiny" / version)
+        status, problem = stack.ask("POST", "/models/tiny/swap", {"version": version})
+        reason = problem["detail"] + str(problem.get("errors", ""))
+        expected = BAD[damage][1].replace("v3", version)
+        told[damage] = (status >= 400, expected in reason, partial(stack.code_of, version))
+
+    # The API looks at the disk once a second.
+    for damage, (is_refused, is_explained, code) in told.items():
+        assert (is_refused, is_explained) == (True, True), damage.__name__
+        eventually(lambda code=code, damage=damage: code() == BAD[damage][0], 5)
+    assert stack.active() == "tiny-v1"
 
 
 def test_strangers_change_nothing(stack):

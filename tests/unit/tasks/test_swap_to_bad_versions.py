@@ -1,18 +1,10 @@
-"""Whatever is wrong with a version: a swap to it moves nothing, says why, and the old one answers.
-
-What the loader does with each is in tests/unit/app/models/test_loader.py.
-"""
+"""Whatever is wrong with a version: a swap to it moves nothing, says why, the old one answers."""
 
 import errno
-import io
 import os
 import zipfile
 
-import joblib
-import numpy as np
 import pytest
-import skops.io
-from sklearn.tree import DecisionTreeClassifier
 
 from app import fleet
 from app.contract import Chunk
@@ -22,107 +14,10 @@ from app.models import loader, rollout
 from app.models.base import Artifact, Ref
 from app.models.install import install
 from app.settings import Limits
-from tests.models import build_model, edit_manifest, skops_bytes, train
+from tests.bad_versions import BAD, FILE, truncated
+from tests.models import build_model, edit_manifest, skops_bytes
 
 V3 = Ref("tiny", "v3")
-FILE = "model.skops"
-
-
-def truncated(root):
-    path = build_model(root, version="v3")
-    (path / FILE).write_bytes(skops_bytes()[:-100])
-
-
-def flipped(root):
-    content = bytearray(skops_bytes())
-    content[len(content) // 2] ^= 1
-    (build_model(root, version="v3") / FILE).write_bytes(content)
-
-
-def untrusted_type(root):
-    tree = skops.io.dumps(train(classifier=DecisionTreeClassifier()))
-    build_model(root, version="v3", files={FILE: tree})
-
-
-def zip_bomb(root):
-    bomb = io.BytesIO()
-    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("schema.json", bytes(40 << 20))
-    build_model(root, version="v3", files={FILE: bomb.getvalue()})
-
-
-def pickle(root):
-    content = io.BytesIO()
-    joblib.dump(train(), content)
-    build_model(root, version="v3", files={"m.joblib": content.getvalue()}, format="joblib")
-
-
-def missing_file(root):
-    (build_model(root, version="v3") / FILE).unlink()
-
-
-def other_library(root):
-    build_model(root, version="v3", libraries={"scikit-learn": "0.1.2"})
-
-
-def nan_weights(root):
-    broken = train()
-    broken[-1].coef_[0, 0] = np.nan
-    build_model(root, version="v3", files={FILE: skops.io.dumps(broken)})
-
-
-def link_for_a_file(root):
-    path = build_model(root, version="v3")
-    (path / FILE).rename(root / "elsewhere")
-    (path / FILE).symlink_to(root / "elsewhere")
-
-
-def link_for_the_directory(root):
-    (root / "tiny/v3").symlink_to(build_model(root / "elsewhere", version="v3"))
-
-
-def path_in_the_manifest(root):
-    path = build_model(root, version="v3")
-    text = (path / "model.yaml").read_text()
-    (path / "model.yaml").write_text(text.replace(FILE, f"../v1/{FILE}"))
-
-
-def pipe_for_a_file(root):
-    path = build_model(root, version="v3")
-    (path / FILE).unlink()
-    os.mkfifo(path / FILE)
-
-
-def wrong_golden_texts(root):
-    golden = build_model(root, version="v3") / "golden.jsonl"
-    golden.write_text('{"text": "good day", "label": "negative"}\n')
-
-
-def no_golden_texts(root):
-    (build_model(root, version="v3") / "golden.jsonl").write_bytes(b"\xff")
-
-
-def no_manifest(root):
-    (build_model(root, version="v3") / "model.yaml").unlink()
-
-
-BAD = {
-    truncated: ("artifact_mismatch", "bytes, the manifest says"),
-    flipped: ("artifact_mismatch", "sha256"),
-    untrusted_type: ("artifact_unsafe", "Untrusted types"),
-    zip_bomb: ("artifact_unsafe", "tiny-v3"),
-    pickle: ("artifact_unsafe", "limits.allow_pickle is false"),
-    missing_file: ("artifact_invalid", "No such file"),
-    other_library: ("library_mismatch", "written with scikit-learn 0.1.2, this process has"),
-    nan_weights: ("artifact_invalid", "NaN"),
-    link_for_a_file: ("artifact_invalid", "symbolic links"),
-    link_for_the_directory: ("unsafe_path", "symbolic link"),
-    path_in_the_manifest: ("manifest_invalid", "artifacts[0].file"),
-    pipe_for_a_file: ("artifact_unsafe", "not a regular file"),
-    wrong_golden_texts: ("golden_mismatch", "expected 'negative'"),
-    no_golden_texts: ("golden_mismatch", "line 1 of golden.jsonl"),
-    no_manifest: ("manifest_invalid", "the file is missing"),
-}
 
 
 def swap(part, ref=V3):
