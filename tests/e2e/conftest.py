@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.swapping import STRENGTHS, Stack, Trickle, follows
+from tests.models import activate, build_model
+
 GOOD = ("love", "great", "wonderful", "lovely", "amazing")
 BAD = ("hate", "awful", "terrible", "horrible", "boring")
 THINGS = ("movie", "book", "phone", "place", "staff", "plot")
@@ -53,3 +56,29 @@ def figures(request, record_property, capsys):
             print(f"\n{request.node.name}: {measured}")
 
     return show
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    """Workers and API processes whose versions a module swaps."""
+    root = tmp_path_factory.mktemp("models")
+    for ref in ("tiny-v1", "tiny-v2"):
+        build_model(root, *ref.split("-"), strength=STRENGTHS[ref])
+    activate(root, tiny="v1")
+    with Stack(root) as stack:
+        yield stack
+
+
+@pytest.fixture
+def trickle(stack):
+    """Predictions while the test runs; all are checked at its end."""
+    with Trickle(stack) as trickle:
+        yield trickle
+    trickle.check()
+
+
+@pytest.fixture
+def on_v1(stack):
+    """tiny-v1 is active in both API processes."""
+    stack.ask("POST", "/models/tiny/swap", {"version": "v1"})
+    follows(stack, "tiny-v1")
