@@ -1,7 +1,7 @@
 """Worker process. A job as Celery sees a task: its state and progress in the result backend.
 
-So `AsyncResult(job_id)` and Flower show what `GET /jobs/<id>` shows, a second later; for a task the
-result is the prediction.
+So `AsyncResult(job_id)` shows what `GET /jobs/<id>` shows, a second later; for a task the result is
+the prediction.
 """
 
 from typing import Any
