@@ -43,8 +43,8 @@ class Answer(NamedTuple):
 class Stack:
     """Redis, two workers and two API processes over tiny-v1, which is active, and tiny-v2."""
 
-    def __init__(self, models_dir):
-        self.models_dir = models_dir
+    def __init__(self, models_dir, held=("tiny-v1", "tiny-v2")):
+        self.models_dir, self.held = models_dir, held
         self.redis = RedisServer()
         where = (self.redis.url, models_dir)
         self.workers = [WorkerProcess(*where, hostname=f"w{n}@test", env=ENV) for n in (1, 2)]
@@ -58,7 +58,7 @@ class Stack:
             process.launch()
         for process in (*self.workers, *self.apis):
             process.wait_until_ready()
-        for api, ref in itertools.product((0, 1), ("tiny-v1", "tiny-v2")):
+        for api, ref in itertools.product((0, 1), self.held):
             eventually(partial(self.is_held, ref, api), 30)
         return self
 
