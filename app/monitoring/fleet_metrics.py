@@ -35,6 +35,7 @@ class FleetCollector(Collector):
         yield _held(seen)
         yield _active(self._catalog)
         yield _refused(seen)
+        yield _invalid(self._catalog)
         yield _rollouts(seen)
         yield from _generations(seen)
         yield from _workers(seen)
@@ -74,6 +75,17 @@ def _refused(seen: Fleet) -> Metric:
     for ref, refused in sorted(seen.refused.items()):
         name, version = Ref.parse(ref)
         family.add_metric((), {"model": name, "version": version, "code": refused.code or ""})
+    return family
+
+
+def _invalid(catalog: Catalog) -> Metric:
+    family = InfoMetricFamily(
+        "mlserve_model_invalid", "Versions on disk that no worker is asked to load.", labels=()
+    )
+    for ref, entry in catalog.entries().items():
+        if entry.error is not None:
+            labels = {"model": ref.name, "version": ref.version, "code": entry.error.code}
+            family.add_metric((), labels)
     return family
 
 

@@ -121,6 +121,13 @@ def test_no_kind_of_bad_version_costs_a_request(stack, tmp_path):
     for damage, (is_refused, is_explained, code) in told.items():
         assert (is_refused, is_explained) == (True, True), damage.__name__
         eventually(lambda code=code, damage=damage: code() == BAD[damage][0], 5)
+    rows = json.loads(stack.run("mlserve", "list", "--json").stdout)["models"]
+    listed = {row["ref"]: row["code"] for row in rows}
+    metrics = stack.http.request("GET", f"{stack.apis[0].url}/metrics").data.decode()
+    for number, (code, _) in enumerate(BAD.values()):
+        assert listed[f"tiny-x{number}"] == code
+        series = [line for line in metrics.splitlines() if f'version="x{number}"' in line]
+        assert any(f'code="{code}"' in line for line in series)
     assert stack.active() == "tiny-v1"
 
 
