@@ -19,6 +19,16 @@ from tests.models import build_model, skops_bytes, train
 FILE = "model.skops"
 
 
+class Blocked:
+    """A pickle that opens a pipe which nobody writes to: loading it hangs until somebody does."""
+
+    def __init__(self, pipe):
+        self.pipe = pipe
+
+    def __reduce__(self):
+        return open, (self.pipe,)
+
+
 def truncated(root, version="v3"):
     path = build_model(root, version=version)
     (path / FILE).write_bytes(skops_bytes()[:-100])

@@ -1,10 +1,14 @@
 """Swaps under predictions where machines differ, and where Redis forgets everything."""
 
+import io
+import os
 import shutil
 
+import joblib
 import pytest
 
 from app.models.desired import read
+from tests.bad_versions import Blocked
 from tests.e2e.swapping import STRENGTHS, Stack, Trickle, follows, new_text
 from tests.models import activate, build_model
 from tests.waiting import eventually
@@ -23,6 +27,9 @@ def apart(tmp_path):
     (there / "tiny/v2/model.skops").write_bytes(b"damaged")
     stack = Stack(here, held=["tiny-v1"])
     stack.workers[1].env["MLSERVE_MODELS_DIR"] = str(there)
+    for process in (*stack.workers, *stack.apis):
+        process.env["MLSERVE_LIMITS__ALLOW_PICKLE"] = "true"
+        process.env["MLSERVE_MODELS__LOAD_TIMEOUT_S"] = "1.0"
     with stack:
         yield stack
 
@@ -36,6 +43,26 @@ def test_one_worker_that_cannot_load_it_keeps_the_name_where_it_is(apart):
     assert set(problem["errors"]) == {"w2@test"}
     assert "7 bytes" in str(problem["errors"])
     assert {apart.active(api) for api in (0, 1)} == {"tiny-v1"}
+    assert {one.version for one in trickle.seen} == {"tiny-v1"}
+
+
+def test_load_that_hangs_is_given_up_and_costs_no_request(apart, tmp_path):
+    pipe, content = str(tmp_path / "pipe"), io.BytesIO()
+    os.mkfifo(pipe)
+    joblib.dump(Blocked(pipe), content)
+    for root in (tmp_path / "here", tmp_path / "there"):
+        build_model(root, "tiny", "v5", files={"m.joblib": content.getvalue()}, format="joblib")
+
+    try:
+        with Trickle(apart) as trickle:
+            status, problem = apart.ask("POST", "/models/tiny/swap", {"version": "v5"})
+    finally:
+        for _ in apart.workers:
+            os.close(os.open(pipe, os.O_RDWR))
+
+    trickle.check()
+    assert (status, problem["code"]) == (424, "swap_failed")
+    assert "not loaded within models.load_timeout_s = 1" in str(problem["errors"])
     assert {one.version for one in trickle.seen} == {"tiny-v1"}
 
 

@@ -12,6 +12,7 @@ from app.broker import make_celery
 from app.errors import SwapFailed
 from app.models.base import Artifact, Ref
 from app.settings import Redis, Settings
+from tests.bad_versions import Blocked
 from tests.integration.machines import LOAD_TIMEOUT_S, MAX_MEMORY_MB
 from tests.models import edit_manifest
 from tests.processes import ROOT
@@ -130,16 +131,6 @@ def test_broadcast_swaps_that_alternate_end_with_the_last_one(operator, name):
         assert operator.desired().active[name] == "v1"
         # Nobody acknowledges a control message: it must not be kept as if somebody would.
         assert operator.client.hgetall("unacked") == {}
-
-
-class Blocked:
-    """A pickle that opens a pipe which nobody writes to: loading it hangs until somebody does."""
-
-    def __init__(self, pipe):
-        self.pipe = pipe
-
-    def __reduce__(self):
-        return open, (self.pipe,)
 
 
 def test_load_that_hangs_is_given_up_and_other_swaps_go_on(operator, machines, name, tmp_path):
