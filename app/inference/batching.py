@@ -8,7 +8,6 @@ texts share one slot. Invariant: every caller gets exactly one outcome or error,
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -16,8 +15,8 @@ from typing import NamedTuple
 
 from app.contract import Chunk, ChunkResult, Outcome
 from app.errors import ServingError, ShuttingDown
+from app.inference.lanes import Flight, Lane, Route
 from app.inference.slots import Ask, Slot, Waiting
-from app.inference.window import Window
 
 logger = logging.getLogger(__name__)
 
@@ -30,54 +29,11 @@ OnExpired = Callable[[str, int], None]
 HELD, WORKER = "held", "worker"
 
 
-class Route(NamedTuple):
-    """Where a text goes: one version, on the queue of one kind of device."""
-
-    ref: str
-    device: str
-
-
 class BatchLimits(NamedTuple):
     """At most `max_batch_size` texts in a chunk; none is held back longer than `max_hold_s`."""
 
     max_batch_size: int
     max_hold_s: float
-
-
-class Flight(NamedTuple):
-    """A chunk on its way: its slots in the order of its texts."""
-
-    route: Route
-    slots: list[Slot]
-    sent_at: float
-    deadline: float
-
-    def chunk(self) -> Chunk:
-        """The message; it is worth computing until the last caller has left."""
-        ids = {ask.request_id for slot in self.slots for ask in slot.asks}
-        return Chunk(
-            ref=self.route.ref,
-            texts=[slot.asks[0].text for slot in self.slots],
-            deadline=self.deadline,
-            request_ids=sorted(ids),
-        )
-
-
-class Lane:
-    """The texts of one route that are held, and the chunks of it in flight."""
-
-    __slots__ = ("held", "in_flight", "window")
-
-    def __init__(self) -> None:
-        self.held: deque[Slot] = deque()
-        self.in_flight = 0
-        self.window = Window()
-
-    def may_send(self, held_before: float) -> bool:
-        """Whether a chunk may leave: the window is open, or the oldest text was held too long."""
-        if not self.held:
-            return False
-        return self.in_flight < self.window.size or self.held[0].held_at <= held_before
 
 
 class Hooks(NamedTuple):
@@ -219,15 +175,17 @@ class Coalescer:
         # The oldest text first, so that a busy version does not keep a quiet one waiting.
         for route in sorted(ready, key=lambda route: self._lanes[route].held[0].held_at):
             lane = self._lanes[route]
-            if slots := self._take(lane):
+            idle_workers = self._hooks.workers(route) - lane.in_flight
+            if slots := self._take(lane, idle_workers):
                 lane.in_flight += 1
                 return Flight(route, slots, moment, max(slot.deadline for slot in slots))
         return None
 
-    def _take(self, lane: Lane) -> list[Slot]:
+    def _take(self, lane: Lane, idle_workers: int) -> list[Slot]:
         slots: list[Slot] = []
         now = self._now()
-        while lane.held and len(slots) < self._limits.max_batch_size:
+        texts = lane.size.take(len(lane.held), idle_workers, self._limits.max_batch_size)
+        while lane.held and len(slots) < texts:
             slot = lane.held.popleft()
             if slot.dismiss_late(now):
                 slots.append(slot)
@@ -260,6 +218,7 @@ class Coalescer:
             with self._wake:
                 lane.in_flight -= 1
                 lane.window.landed(round_trip_s, computed_s, is_busy, workers)
+                lane.size.landed(len(flight.slots), computed_s)
                 for slot, outcome in zip(flight.slots, result.outcomes, strict=True):
                     complete += self._resolve(flight, slot, outcome)
                 self._nudge(lane)

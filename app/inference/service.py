@@ -13,9 +13,10 @@ from app.errors import BrokerUnavailable, ModelUnavailable, NoWorker, Prediction
 from app.fleet import Fleet
 from app.inference.admission import Admission
 from app.inference.alarm import Alarm
-from app.inference.batching import BatchLimits, Coalescer, Flight, Hooks, Route
+from app.inference.batching import BatchLimits, Coalescer, Hooks
 from app.inference.cache import Cache, cache_key
 from app.inference.gateway import Gateway
+from app.inference.lanes import Flight, Route
 from app.inference.slots import Ask, Waiting
 from app.models.base import Manifest
 from app.models.catalog import Catalog, Entry

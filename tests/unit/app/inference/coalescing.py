@@ -4,7 +4,7 @@ import threading
 from concurrent.futures import Future
 
 from app.contract import ChunkResult, Outcome
-from app.inference.batching import Route
+from app.inference.lanes import Route
 from app.inference.slots import Ask, Waiting
 
 ROUTE = Route("tiny-v1", "cpu")

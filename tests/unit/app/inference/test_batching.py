@@ -4,7 +4,7 @@ import contextlib
 import threading
 import time
 
-from app.inference.batching import Route
+from app.inference.lanes import Route
 from tests.unit.app.inference.coalescing import ROUTE, answer, ask
 from tests.waiting import eventually
 
