@@ -70,7 +70,7 @@ def _batch_rate(medians: Medians) -> float:
 
 
 def _overload(key: str) -> Callable[[Medians], float]:
-    return lambda medians: float(medians["mlserve"]["overload@1024"][key])
+    return lambda medians: float(medians["mlserve"]["overload"][key])
 
 
 def _cpu(role: str) -> Callable[[Medians], float]:

@@ -22,6 +22,11 @@ METRICS_DIR = "metrics"
 STAGES = {REDIS: 0, WORKER: 1, WEB: 2, FLOWER: 2}
 GRACE_S = {REDIS: 1.5, WORKER: 5.5, WEB: 2.0, FLOWER: 2.0}
 
+# Requests that an API process takes beside those that it lets wait: it must take them to say no.
+SPARE_REQUESTS = 4096
+# Connections that wait to be accepted; the system may allow fewer.
+BACKLOG = 4096
+
 # One core is one worker process: more native threads would only get in each other's way.
 ONE_NATIVE_THREAD = {
     "OMP_NUM_THREADS": "1",
@@ -64,7 +69,10 @@ class Processes:
         server = self.settings.server
         argv = _python("granian", "--interface", "asgi", "--http", "1", "--no-ws")
         argv += ["--host", server.host, "--port", str(server.port)]
-        argv += ["--workers", str(server.workers)]
+        argv += ["--workers", str(server.workers), "--backlog", str(BACKLOG)]
+        # Where granian stopped at its own number, callers would wait for it unseen and unanswered.
+        max_requests = self.settings.limits.max_queued_texts + SPARE_REQUESTS
+        argv += ["--backpressure", str(max_requests)]
         argv += ["--respawn-failed-workers", "--respawn-interval", "0.5"]
         argv += ["--workers-kill-timeout", "2", "--log-level", "error"]
         return self._spec(WEB, WEB, [*argv, "app.api.asgi:application"])

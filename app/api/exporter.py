@@ -11,6 +11,7 @@ from flask import Flask, Response, request
 from prometheus_client.exposition import choose_encoder
 from prometheus_flask_exporter import PrometheusMetrics
 
+from app.api.line_budget import LineBudget
 from app.api.scope import STARTED
 from app.monitoring.metrics import Metrics
 
@@ -21,6 +22,8 @@ OTHER_METHOD = "OTHER"
 UNMATCHED = "unmatched"
 # Asked every few seconds by machines, which see the answer themselves.
 PROBES = frozenset({"/health/live", "/health/ready", "/livez", "/readyz", "/healthz", "/metrics"})
+
+_failures = LineBudget(max_lines=10)
 
 
 class Exchange(NamedTuple):
@@ -97,9 +100,14 @@ def log_access(exchange: Exchange) -> None:
     if status >= 400 and exchange.route not in PROBES:
         level = logging.INFO if status < 500 else logging.WARNING
     if access_logger.isEnabledFor(level):
+        left_out = _failures.take((exchange.route, status)) if status >= 400 else 0
+        if left_out is None:
+            return
         took_ms = round((time.perf_counter() - exchange.started) * 1000, 1)
-        line = {"method": exchange.method, "route": exchange.route}
-        access_logger.log(level, "answered", extra=line | {"status": status, "ms": took_ms})
+        line: dict[str, Any] = {"method": exchange.method, "route": exchange.route}
+        more = {"left_out": left_out} if left_out else {}
+        line |= {"status": status, "ms": took_ms} | more
+        access_logger.log(level, "answered", extra=line)
 
 
 def method_of(of: Any) -> str:

@@ -45,9 +45,8 @@ class Api(flask_smorest.Api):
         """404, 405 and whatever else Flask and Werkzeug raise."""
         problem = Problem.of_status(error.code or 500, error.description or "", _request_id())
         count(services_of(self._app), problem.code)
-        answer = problem.response()
-        answer.headers.extend((k, v) for k, v in error.get_headers() if k == "Allow")
-        return answer
+        allowed = [(name, value) for name, value in error.get_headers() if name == "Allow"]
+        return Response(problem.body(), problem.status, problem.headers() + allowed)
 
     def _register_pagination_header(self) -> None:
         """No route has pages: its schema would stand in the document unused."""
@@ -57,7 +56,8 @@ class Api(flask_smorest.Api):
         self._app.register_error_handler(Exception, self._handle_error)
 
     def _handle_error(self, error: Exception) -> Response:
-        return refusal(services_of(self._app), error, _request_id())
+        body, headers, status = refusal(services_of(self._app), error, _request_id())
+        return Response(body, status, headers)
 
 
 class Blueprint(flask_smorest.Blueprint):

@@ -77,11 +77,9 @@ class Front:
                 call = Call(body, _text(given.get(b"prefer")), request_id, started)
                 answer, headers, status = await self._views[path](self._services, call)
                 headers.append(("content-type", JSON_TYPE))
-                headers.append(("content-length", str(len(answer))))
             except Exception as error:  # noqa: BLE001 - Flask, too, answers whatever a view raises
-                refused = refusal(self._services, error, request_id)
-                status, headers = refused.status_code, list(refused.headers)
-                answer = refused.get_data()
+                answer, headers, status = refusal(self._services, error, request_id)
+            headers.append(("content-length", str(len(answer))))
             headers.append((HEADER, request_id))
             await _respond(send, status, headers, answer)
             # Last: nobody waits for it.

@@ -2,8 +2,7 @@
 
 import logging
 
-from flask import Response
-
+from app.api.hot import Answered
 from app.api.schemas.problem import Problem
 from app.api.services import Services
 from app.errors import ServingError
@@ -11,13 +10,14 @@ from app.errors import ServingError
 logger = logging.getLogger(__name__)
 
 
-def refusal(has: Services, error: Exception, request_id: str) -> Response:
+def refusal(has: Services, error: Exception, request_id: str) -> Answered:
     """What the caller is told; of an error that is not ours only that there was one."""
     if not isinstance(error, ServingError):
         logger.error("request failed", exc_info=error)
         error = ServingError()
     count(has, error.code)
-    return Problem.of(error, request_id).response(error.retry_after_s)
+    problem = Problem.of(error, request_id)
+    return Answered(problem.body(), problem.headers(error.retry_after_s), problem.status)
 
 
 def count(has: Services, code: str) -> None:

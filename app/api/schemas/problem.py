@@ -3,7 +3,6 @@
 from http import HTTPStatus
 
 import msgspec
-from flask import Response
 from marshmallow import Schema, fields
 
 from app.errors import ServingError
@@ -48,16 +47,20 @@ class Problem(msgspec.Struct, frozen=True):
         kind = problem_type(code)
         return cls(kind, phrase, status, detail, code, request_id, detail)
 
-    def response(self, retry_after_s: int | None = None) -> Response:
-        """The HTTP response."""
-        answer = Response(msgspec.json.encode(self), self.status, content_type=PROBLEM_TYPE)
+    def body(self) -> bytes:
+        """The JSON document."""
+        return msgspec.json.encode(self)
+
+    def headers(self, retry_after_s: int | None = None) -> list[tuple[str, str]]:
+        """Those of the answer besides its length."""
+        told = [("Content-Type", PROBLEM_TYPE)]
         if retry_after_s is not None:
-            answer.headers["Retry-After"] = str(retry_after_s)
+            told.append(("Retry-After", str(retry_after_s)))
         if self.status == HTTPStatus.UNAUTHORIZED:
-            answer.headers["WWW-Authenticate"] = "Bearer"
+            told.append(("WWW-Authenticate", "Bearer"))
         if self.task_id:
-            answer.headers["Location"] = f"/tasks/{self.task_id}"
-        return answer
+            told.append(("Location", f"/tasks/{self.task_id}"))
+        return told
 
 
 class ProblemSchema(Schema):
