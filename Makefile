@@ -18,7 +18,7 @@ $(VENV)/.base: pyproject.toml constraints.txt
 
 $(VENV)/.test: $(VENV)/.base
 	@echo "installing what the tests need ..."
-	@$(PIP) --editable '.[test,torch,flower]'
+	@$(PIP) --editable '.[test,transformers,flower]'
 	@touch $@
 
 install: $(VENV)/.base ## Create .venv with the base dependencies

@@ -81,11 +81,15 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     message: str
 
 
-class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The prediction for one text: a probability per label of the model, or why there is none."""
+class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The prediction for one text: a probability per label of the model, or why there is none.
+
+    `truncated` tells that the text was longer than the model reads: the rest has no influence.
+    """
 
     probabilities: list[float] | None = None
     error: Failure | None = None
+    truncated: bool = False
 
     @property
     def is_expired(self) -> bool:

@@ -26,7 +26,7 @@ from cli.sources import LocalSource, Row
 from cli.tables import format_of, written
 from cli.upload import Upload, Wanted
 
-ADDED = ("label", "confidence", "error")
+ADDED = ("label", "confidence", "truncated", "error")
 LOCAL_TEXTS = 1000
 
 # What is wrong with a text; None where it may be sent.

@@ -13,7 +13,7 @@ from cli.jobs import Jobs, Row, has_ended
 from cli.options import Call, verb
 from cli.tables import format_of, written
 
-COLUMNS = ("index", "custom_id", "label", "confidence", "error")
+COLUMNS = ("index", "custom_id", "label", "confidence", "truncated", "error")
 
 after_option = click.option(
     "--after", type=click.IntRange(0), metavar="N", help="Begin behind text number N."

@@ -13,6 +13,7 @@ from cli.sources import Row, open_source
 from cli.texts import read_texts
 
 SHOWN_CHARS = 60
+TRUNCATED = " (truncated for the model)"
 OUTPUT_ALONE = (
     "--output goes with --file, --column, --model and --local; --job with --file and --output"
 )
@@ -90,10 +91,11 @@ def _print(ref: str, texts: list[str], found: list[Row]) -> None:
 def _cells(text: str, row: Row) -> tuple[str, str, str]:
     if "error" in row:
         return ("-", row["error"]["message"], _shown(text))
+    cut = TRUNCATED if row.get("truncated") else ""
     if "scores" in row:
         ranked = ", ".join(f"{item['label']} {item['score']:.4f}" for item in row["scores"])
-        return (row["label"], ranked, _shown(text))
-    return (row["label"], f"{row['confidence']:.4f}", _shown(text))
+        return (row["label"], ranked, _shown(text) + cut)
+    return (row["label"], f"{row['confidence']:.4f}", _shown(text) + cut)
 
 
 def _shown(text: str) -> str:

@@ -12,8 +12,10 @@ from cli.texts import slices
 
 LOCAL_DEADLINE_S = 3600.0
 
-# `label` and `confidence`, with `scores` where they were asked for; or `error`.
+# `label` and `confidence`, with `scores` where they were asked for, and `truncated` where the text
+# was; or `error`.
 Row = dict[str, Any]
+KEYS = ("label", "confidence", "scores", "truncated")
 
 
 class Source(Protocol):
@@ -54,7 +56,7 @@ class RemoteSource:
         choice: Row = self._choice | ({"top_k": top_k} if top_k else {})
         answer = self._client.post("/predict", {"text": text, **choice})
         self.ref = answer["model_version"]
-        return {key: answer[key] for key in ("label", "confidence", "scores") if key in answer}
+        return {key: answer[key] for key in KEYS if key in answer}
 
     def _many(self, texts: list[str]) -> list[Row]:
         answer = self._client.post("/batch-predict", {"texts": texts, **self._choice})
@@ -98,4 +100,6 @@ def _row(labels: list[str], outcome: Outcome, top_k: int | None) -> Row:
     row: Row = {"label": ranked[0][0], "confidence": ranked[0][1]}
     if top_k is not None:
         row["scores"] = [{"label": label, "score": share} for label, share in ranked[:top_k]]
+    if outcome.truncated:
+        row["truncated"] = True
     return row

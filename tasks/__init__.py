@@ -16,6 +16,8 @@ from tasks.lifecycle import Lifecycle
 # other workers. Read when numpy and torch are imported, which is later.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
+# The same for tokenizers, which has threads of its own.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 try:
     settings = config.load().settings

@@ -173,6 +173,7 @@ class JobRunner:
         return shorter
 
     def _commit(self, claim: Claim, outcomes: Sequence[Outcome], rate: float) -> None:
+        truncated = [at for at, outcome in enumerate(outcomes) if outcome.truncated]
         failures = {at: o.error for at, o in enumerate(outcomes) if o.error is not None}
         best = [max(outcome.probabilities or [0.0]) for outcome in outcomes]
         labels = [
@@ -185,7 +186,7 @@ class JobRunner:
             partial(
                 self._chunks.commit,
                 claim,
-                encode_results(labels, best, failures, _scores(claim, outcomes)),
+                encode_results(labels, best, failures, _scores(claim, outcomes), truncated),
                 succeeded=len(outcomes) - len(failures),
                 failed=len(failures),
                 texts_per_s=rate if tells else None,

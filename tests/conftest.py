@@ -1,6 +1,10 @@
 """Fixtures that all tests share: a Redis for as long as the run lasts, emptied for each test."""
 
+import os
 import signal
+
+# As in a worker, and before torch reads it: many tests run at once.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings

@@ -38,8 +38,15 @@ STORE_SCRIPT = """
 for i, key in ipairs(KEYS) do redis.call('SET', key, ARGV[i + 1], 'EX', ARGV[1]) end
 """
 
+
+class Truncated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the answer for a truncated text lies in Redis; others are their probabilities alone."""
+
+    truncated: list[float]
+
+
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[float]).decode
+_decode = msgspec.msgpack.Decoder(list[float] | Truncated).decode
 
 
 def cache_key(model_digest: str, text: str) -> bytes:
@@ -76,8 +83,13 @@ class Cache:
         with self._lock:
             return self._memory.get(key)
 
-    def fetch(self, keys: Sequence[bytes], labels: int) -> dict[bytes, Outcome]:
-        """What is known of `keys`, for a model with `labels` labels; never raises."""
+    def fetch(
+        self, keys: Sequence[bytes], labels: int, sums_to_one: bool = True
+    ) -> dict[bytes, Outcome]:
+        """What is known of `keys`, for a model with `labels` labels; never raises.
+
+        `sums_to_one` is false where each label has a probability of its own.
+        """
         if self._shared is None:
             return {}
         with self._lock:
@@ -85,7 +97,7 @@ class Cache:
             rows = [(key, self._memory.get(key)) for key in keys]
         known = {key: outcome for key, outcome in rows if outcome is not None}
         missing = [key for key in keys if key not in known]
-        found = self._shared.fetch(missing, labels) if missing else {}
+        found = self._shared.fetch(missing, labels, sums_to_one) if missing else {}
         self._remember(found.items())
         return known | found
 
@@ -120,7 +132,7 @@ class SharedTier:
         self._waiting: SimpleQueue[list[tuple[bytes, Outcome]]] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def fetch(self, keys: Sequence[bytes], labels: int) -> dict[bytes, Outcome]:
+    def fetch(self, keys: Sequence[bytes], labels: int, sums_to_one: bool) -> dict[bytes, Outcome]:
         """Believable answers by key; by the sender thread alone."""
         self._fruitless += 1
         is_spared = self._fruitless > MAX_FRUITLESS and self._fruitless % SPARSE
@@ -131,7 +143,8 @@ class SharedTier:
         except redis.RedisError as error:
             self._trip(error)
             return {}
-        rows = ((key, believe(value, labels)) for key, value in zip(keys, raw, strict=True))
+        pairs = zip(keys, raw, strict=True)
+        rows = ((key, believe(value, labels, sums_to_one)) for key, value in pairs)
         found = {key: outcome for key, outcome in rows if outcome is not None}
         if found:
             self._fruitless = 0
@@ -170,7 +183,7 @@ class SharedTier:
         try:
             self._script(
                 keys=[REDIS_PREFIX + key for key, _ in computed],
-                args=[self._ttl_s, *(_encode(o.probabilities) for _, o in computed)],
+                args=[self._ttl_s, *(_kept(outcome) for _, outcome in computed)],
             )
         except redis.RedisError as error:
             self._trip(error)
@@ -180,15 +193,22 @@ class SharedTier:
             logger.warning("shared cache left out", extra={"cause": type(error).__name__})
 
 
-def believe(value: bytes | None, labels: int) -> Outcome | None:
+def believe(value: bytes | None, labels: int, sums_to_one: bool = True) -> Outcome | None:
     """The stored probabilities if they can be some, else None: then they are computed again."""
     if value is None:
         return None
     try:
-        probabilities = _decode(value)
+        kept = _decode(value)
     except msgspec.MsgspecError:
         return None
+    is_truncated = isinstance(kept, Truncated)
+    probabilities = kept.truncated if isinstance(kept, Truncated) else kept
     plausible = len(probabilities) == labels and all(0 <= p <= 1 for p in probabilities)
-    if not plausible or abs(sum(probabilities) - 1) > SUM_TOLERANCE:
+    if not plausible or (sums_to_one and abs(sum(probabilities) - 1) > SUM_TOLERANCE):
         return None
-    return Outcome(probabilities)
+    return Outcome(probabilities, truncated=is_truncated)
+
+
+def _kept(outcome: Outcome) -> bytes:
+    probabilities = outcome.probabilities or []
+    return _encode(Truncated(probabilities) if outcome.truncated else probabilities)

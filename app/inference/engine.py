@@ -14,6 +14,7 @@ import numpy as np
 from app.contract import EXPIRED, Chunk, ChunkResult, Failure, Outcome
 from app.errors import ArtifactInvalid, TextFailed, TextOutOfMemory
 from app.models.loader import LoadedModel
+from app.preprocessing.subwords import TokenizedTexts
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,11 @@ def _forward(model: LoadedModel, cleaned: list[str], spent: Spent) -> list[Outco
     spent.inference_s += time.perf_counter() - extracted
     if found.shape != (len(cleaned), len(model.labels)) or not np.isfinite(found).all():
         raise ArtifactInvalid(model.ref, "the prediction has a wrong shape or is not finite")
-    return [Outcome(probabilities=row) for row in found.tolist()]
+    rows = found.tolist()
+    if not isinstance(features, TokenizedTexts):
+        return [Outcome(row) for row in rows]
+    pairs = zip(rows, features.truncated, strict=True)
+    return [Outcome(row, truncated=truncated) for row, truncated in pairs]
 
 
 def _failed(model: LoadedModel, error: Exception) -> Outcome:

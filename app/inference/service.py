@@ -48,12 +48,16 @@ class Answer(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A version that a request may name; `digest` is that of everything that decides an answer."""
+    """A version that a request may name; `digest` is that of everything that decides an answer.
+
+    `sums_to_one` is false where each label has a probability of its own.
+    """
 
     entry: Entry
     ref: str
     labels: list[str]
     digest: str
+    sums_to_one: bool
 
 
 class Predictions:
@@ -163,7 +167,8 @@ class Predictions:
         if target is None:
             entry = self.catalog.get(self.catalog.resolve(model_version))
             manifest = _manifest(entry)
-            target = Target(entry, str(entry.ref), manifest.labels, manifest.digest)
+            known = manifest.labels, manifest.digest, manifest.sums_to_one
+            target = Target(entry, str(entry.ref), *known)
             targets[model_version] = target
         return target
 
@@ -190,8 +195,9 @@ class Predictions:
             self.admission.leave(len(asked))
 
     def _known(self, flight: Flight) -> dict[bytes, Outcome]:
-        labels = len(self._target(flight.route.ref).labels)
-        return self.cache.fetch([slot.key for slot in flight.slots], labels)
+        target = self._target(flight.route.ref)
+        keys = [slot.key for slot in flight.slots]
+        return self.cache.fetch(keys, len(target.labels), target.sums_to_one)
 
     def _expired(self, stage: str, texts: int) -> None:
         if self._metrics is not None:

@@ -54,7 +54,8 @@ def _check(job: Job) -> None:
 def _item(row: Row) -> dict[str, Any]:
     if row.error is not None:
         return {"error": _failure(row.error)}
-    return {"label": row.label, "confidence": row.confidence}
+    cut = {"truncated": True} if row.truncated else {}
+    return {"label": row.label, "confidence": row.confidence} | cut
 
 
 def _failure(failure: Failure) -> dict[str, str]:

@@ -26,13 +26,15 @@ class Results(msgspec.Struct, frozen=True, array_like=True):
 
     `labels` holds a 16-bit index into the labels of the job for each text, `confidences` a 64-bit
     float, both little-endian. `failures` has the texts without a prediction, by their place.
-    `scores` may hold a 64-bit float for each label of each text.
+    `scores` may hold a 64-bit float for each label of each text; `truncated` has the places of the
+    texts that were cut off.
     """
 
     labels: bytes
     confidences: bytes
     failures: dict[int, Failure] = {}
     scores: bytes = b""
+    truncated: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         return len(self.labels) // 2
@@ -62,13 +64,14 @@ def encode_results(
     confidences: Sequence[float],
     failures: dict[int, Failure],
     scores: Sequence[float] = (),
+    truncated: Iterable[int] = (),
 ) -> bytes:
     """Label and probability for each text, ignored where there is a failure.
 
-    `scores`, if any, are those of all labels, text by text.
+    `scores`, if any, are those of all labels, text by text; `truncated` are places of texts.
     """
     packed = _bytes("H", labels), _bytes("d", confidences), failures, _bytes("d", scores)
-    results = Results(*packed)
+    results = Results(*packed, frozenset(truncated))
     return zlib.compress(msgspec.msgpack.encode(results), LEVEL)
 
 

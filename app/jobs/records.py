@@ -123,6 +123,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of results: a label and its probability, or why there is none.
 
     `scores` has a probability for each label of the model; only of a task that asks for them.
+    `truncated` tells that the text was longer than the model reads.
     """
 
     index: int
@@ -131,6 +132,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     confidence: float | None = None
     error: Failure | None = None
     scores: list[float] | None = None
+    truncated: bool = False
 
 
 class Claim(msgspec.Struct, frozen=True):

@@ -67,7 +67,8 @@ class _Reader:
                 yield Row(at, self._custom_id(at), error=failure)
             else:
                 scores = results.scores_of(at - first)
-                yield Row(at, self._custom_id(at), labels[label], confidence, scores=scores)
+                found = labels[label], confidence, None, scores, at - first in results.truncated
+                yield Row(at, self._custom_id(at), *found)
 
     def _next_start(self, index: int) -> int:
         starts: Any = self._ledger.redis.zrangebyscore(

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from typing import Annotated, Any, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -95,6 +95,12 @@ class Metadata(Document, frozen=True, kw_only=True):
     description: str = ""
 
 
+# As Hugging Face names them: exactly one label is right, or any number of them.
+ProblemType = Literal["single_label_classification", "multi_label_classification"]
+SINGLE_LABEL: Final = "single_label_classification"
+MULTI_LABEL: Final = "multi_label_classification"
+
+
 class Manifest(Document, frozen=True, kw_only=True):
     """model.yaml: everything needed to decide about a version without loading it."""
 
@@ -103,6 +109,7 @@ class Manifest(Document, frozen=True, kw_only=True):
     version: Version
     format: str
     labels: Annotated[list[str], msgspec.Meta(min_length=2)]
+    problem_type: ProblemType = SINGLE_LABEL
     device: Literal["auto", "cpu", "gpu"] = "auto"
     artifacts: list[Artifact]
     pipeline: list[StepSpec] = []
@@ -116,14 +123,24 @@ class Manifest(Document, frozen=True, kw_only=True):
         return Ref(self.name, self.version)
 
     @property
+    def sums_to_one(self) -> bool:
+        """Whether the probabilities of a text do; else each label has one of its own."""
+        return self.problem_type == SINGLE_LABEL
+
+    @property
     def digest(self) -> str:
         """SHA-256 over all that decides an answer: artifacts, pipeline, labels, architecture."""
         decisive = [self.format, self.labels, self.artifacts, self.pipeline, self.architecture]
+        if self.problem_type != SINGLE_LABEL:
+            decisive.append(self.problem_type)
         return hashlib.sha256(msgspec.json.encode(decisive, order="deterministic")).hexdigest()
 
 
 class Predictor(Protocol):
-    """A loaded artifact. `predict_proba` may be called by several threads at once."""
+    """Loaded artifacts. `predict_proba` may be called by several threads at once.
+
+    What it is called with may be a piece of what the pipeline extracted from a chunk.
+    """
 
     def predict_proba(self, features: Any) -> Any:
         """Features of n texts to a float64 array (n, labels) of probabilities."""

@@ -5,7 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from app.errors import ConfigError
+from app.errors import ConfigError, DeviceMissing
+from app.models.base import Manifest
 
 Device = Literal["cpu", "gpu"]
 
@@ -26,6 +27,19 @@ def choose(wanted: Literal["auto", "cpu", "gpu"]) -> Device:
     if wanted == "gpu":
         raise ConfigError("worker.device = 'gpu': torch is not installed or sees no CUDA device")
     return "cpu"
+
+
+def choose_device(manifest: Manifest, offered: str, has_cuda: bool) -> str:
+    """ "cpu" or "gpu": the manifest's wish, within what this process offers; "auto" leaves it open.
+
+    `DeviceMissing` where the manifest or the process insists on a GPU that is not there.
+    """
+    insists_on_gpu = manifest.device == "gpu" or (manifest.device == "auto" and offered == "gpu")
+    if insists_on_gpu and (offered == "cpu" or not has_cuda):
+        raise DeviceMissing(str(manifest.ref))
+    if "cpu" in (manifest.device, offered):
+        return "cpu"
+    return "gpu" if has_cuda else "cpu"
 
 
 def sees_gpu() -> bool:

@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import msgspec
+import yaml
+
 from app.errors import (
     ArtifactInvalid,
     ArtifactUnsafe,
@@ -26,22 +29,27 @@ from app.models.archives import is_archive, unpack
 from app.models.base import NAME_PATTERN, VERSION_PATTERN, Manifest, Ref, check_name
 from app.models.catalog import MANIFEST_FILE, Entry, keep_name_resolvable, read_manifest
 from app.models.guard import only_model_errors
+from app.models.hugging_face_directory import describe
 from app.models.loader import load, read_artifacts
 from app.settings import Limits
 
 # What a version may hold beside its manifest and the artifacts that the manifest pins.
 COMPANIONS = ("reference.json", "golden.jsonl", "README.md")
+NO_MANIFEST = "the file is missing (a Hugging Face directory needs a name: --name)"
 
 
-def install(path: Path, models_dir: Path, limits: Limits) -> tuple[Ref, bool]:
+def install(
+    path: Path, models_dir: Path, limits: Limits, ref: Ref | None = None
+) -> tuple[Ref, bool]:
     """Verify, try out and copy `path` into `models_dir`; (ref, whether it was not there before).
 
+    `ref` names what is in a Hugging Face directory, which has no manifest: then one is written.
     A version that exists with the same digest is left as it is; with another one it is
     `VersionExists`. Raises `ModelError` subclasses, and nothing is left behind then. A version that
     only lacks a library or a GPU here is installed: another machine may have it.
     """
     with only_model_errors(path.name), _staging(models_dir) as staging:
-        _collect(path, staging, limits)
+        _collect(path, staging, limits, ref)
         manifest = read_manifest(staging)
         _check_files(staging, manifest)
         target = models_dir / manifest.name / manifest.version
@@ -64,8 +72,10 @@ def _staging(models_dir: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _collect(path: Path, staging: Path, limits: Limits) -> None:
-    if path.is_dir():
+def _collect(path: Path, staging: Path, limits: Limits, ref: Ref | None) -> None:
+    if path.is_dir() and ref is not None and not (path / MANIFEST_FILE).exists():
+        _describe(path, staging, limits, ref)
+    elif path.is_dir():
         _copy_directory(path, staging, limits)
     elif path.is_file() and is_archive(path):
         unpack(path, staging, limits.max_artifact_bytes)
@@ -73,9 +83,18 @@ def _collect(path: Path, staging: Path, limits: Limits) -> None:
         raise ArtifactInvalid(path.name, "expected a directory or a .zip, .tar or .tar.gz file")
 
 
+def _describe(path: Path, staging: Path, limits: Limits, ref: Ref) -> None:
+    manifest = describe(path, ref)
+    described = yaml.safe_dump(msgspec.to_builtins(manifest), sort_keys=False, allow_unicode=True)
+    (staging / MANIFEST_FILE).write_text(described, encoding="utf-8")
+    # Beside these there may be checkpoints, slow tokenizers and what else training has left.
+    for file in sorted(_pinned(manifest)):
+        _copy(path / file, staging / file, limits.max_artifact_bytes)
+
+
 def _copy_directory(path: Path, staging: Path, limits: Limits) -> None:
     if not (path / MANIFEST_FILE).exists():
-        raise ManifestInvalid(path.name, "the file is missing")
+        raise ManifestInvalid(path.name, NO_MANIFEST)
     wanted = {MANIFEST_FILE, *COMPANIONS, *_pinned(read_manifest(path))}
     for file in sorted(path.iterdir()):
         if file.name.startswith("."):

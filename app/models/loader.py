@@ -104,11 +104,10 @@ def _build(
             raise ManifestInvalid(str(manifest.ref), f"pipeline: {file} is not an artifact")
         return _parse(file, contents[file], manifest, limits)
 
-    first = manifest.artifacts[0].file
     if manifest.format == PICKLE_FORMAT:
         _check_pickle_allowed(manifest, limits)
     pipeline = Pipeline.build(manifest.pipeline, artifact)
-    predictor: Predictor = module.load(contents[first], manifest, device)
+    predictor: Predictor = module.load(contents, manifest, device)
     return pipeline, predictor
 
 
@@ -190,19 +189,21 @@ def _try_out(entry: Entry, manifest: Manifest, pipeline: Pipeline, predictor: Pr
         return np.asarray(predictor.predict_proba(pipeline.extract(cleaned)))
 
     ref = str(manifest.ref)
-    _warm_up(ref, len(manifest.labels), predict)
+    _warm_up(manifest, predict)
     rows = golden.decode(_read_golden(entry), ref, manifest.labels)
     golden.check(rows, ref, manifest.labels, predict)
 
 
-def _warm_up(ref: str, labels: int, predict: Callable[[list[str]], Any]) -> None:
-    found = predict(list(WARM_UP_TEXTS))
-    expected = (len(WARM_UP_TEXTS), labels)
+def _warm_up(manifest: Manifest, predict: Callable[[list[str]], Any]) -> None:
+    ref, found = str(manifest.ref), predict(list(WARM_UP_TEXTS))
+    expected = (len(WARM_UP_TEXTS), len(manifest.labels))
     if found.shape != expected:
         raise ArtifactInvalid(ref, f"warm-up gave the shape {found.shape}, not {expected}")
     if not np.isfinite(found).all():
         raise ArtifactInvalid(ref, "warm-up gave NaN or infinite probabilities")
-    if (found < 0).any() or (abs(found.sum(axis=1) - 1) > SUM_TOLERANCE).any():
+    if (found < 0).any() or (found > 1 + SUM_TOLERANCE).any():
+        raise ArtifactInvalid(ref, "warm-up gave probabilities outside of 0 to 1")
+    if manifest.sums_to_one and (abs(found.sum(axis=1) - 1) > SUM_TOLERANCE).any():
         raise ArtifactInvalid(ref, "warm-up gave probabilities that do not sum to 1")
 
 

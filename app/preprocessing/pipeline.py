@@ -13,7 +13,7 @@ import msgspec
 
 from app.errors import ManifestInvalid
 from app.models.base import FileName, StepSpec
-from app.preprocessing import features, text
+from app.preprocessing import features, subwords, text
 
 TextStep = Callable[[str], str]
 
@@ -33,6 +33,7 @@ TEXT_STEPS: dict[str, Callable[..., str]] = {
 FEATURE_STEPS: dict[str, Callable[..., features.Extractor]] = {
     "tfidf": features.tfidf,
     "token_ids": features.token_ids,
+    "subword_ids": subwords.subword_ids,
 }
 STEPS: dict[str, Callable[..., Any]] = {**TEXT_STEPS, **FEATURE_STEPS}
 

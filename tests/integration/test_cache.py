@@ -111,6 +111,15 @@ def test_value_of_another_kind_is_computed_again_and_replaced(make, client):
     assert eventually(lambda: other.fetch([KEY], 2)) == {KEY: GOOD}
 
 
+def test_truncated_answer_is_shared_as_one(make):
+    cache, other = make(), make()
+    cut = Outcome([0.25, 0.75], truncated=True)
+
+    cache.keep([(KEY, cut)])
+
+    assert eventually(lambda: other.fetch([KEY], 2)) == {KEY: cut}
+
+
 def test_corrupt_value_does_not_hide_its_neighbours(make, client):
     keys = [cache_key("00" * 32, str(number)) for number in range(3)]
     client.mset({REDIS_PREFIX + key: msgspec.msgpack.encode([0.25, 0.75]) for key in keys})

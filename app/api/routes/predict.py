@@ -124,6 +124,7 @@ async def predict(has: Services, call: Call) -> Answered:
         latency_ms=elapsed_ms(call.started),
         model_version=result.ref,
         scores=_scores(result, body.top_k),
+        truncated=item.truncated,
     )
     return _respond(call, answer, result)
 
@@ -229,7 +230,8 @@ def _item(labels: list[str], outcome: Outcome) -> Labelled | Failed:
     if probabilities is None:
         return Failed(outcome.error or Failure(TextFailed.code, str(TextFailed())))
     confidence = max(probabilities)
-    return Labelled(labels[probabilities.index(confidence)], confidence)
+    label = labels[probabilities.index(confidence)]
+    return Labelled(label, confidence, outcome.truncated or msgspec.UNSET)
 
 
 def _scores(result: Answer, top_k: int | None) -> list[Score] | msgspec.UnsetType:

@@ -140,6 +140,7 @@ class RowSchema(Schema):
     custom_id = fields.String(metadata={"description": "Where the text was given one."})
     label = fields.String()
     confidence = fields.Float(metadata={"minimum": 0, "maximum": 1})
+    truncated = fields.Boolean(metadata={"description": "Only where true: it was cut off."})
     error = fields.Nested(FailureSchema)
 
 
@@ -157,6 +158,7 @@ class TaskResultSchema(Schema):
     confidence = fields.Float(metadata={"minimum": 0, "maximum": 1})
     latency_ms = fields.Float(metadata={"description": "Milliseconds until it was ready."})
     scores = fields.List(fields.Nested(ScoreSchema))
+    truncated = fields.Boolean(metadata={"description": "Only where true: the text was cut off."})
     predictions = fields.List(fields.Nested(BatchItemSchema))
     total_latency_ms = fields.Float(metadata={"description": "Milliseconds until it was ready."})
     model_version = fields.String(required=True)

@@ -93,6 +93,7 @@ class Prediction(msgspec.Struct, frozen=True):
     latency_ms: float
     model_version: str
     scores: list[Score] | msgspec.UnsetType = msgspec.UNSET
+    truncated: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class Labelled(msgspec.Struct, frozen=True):
@@ -100,6 +101,7 @@ class Labelled(msgspec.Struct, frozen=True):
 
     label: str
     confidence: float
+    truncated: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class Failed(msgspec.Struct, frozen=True):
@@ -118,6 +120,9 @@ class BatchPrediction(msgspec.Struct, frozen=True):
 
 _LABEL = {"description": "The most probable label."}
 _CONFIDENCE = {"description": "Its probability.", "minimum": 0, "maximum": 1}
+_TRUNCATED = {
+    "description": "Only where true: the text is longer than the model reads; the rest was cut off."
+}
 _VERSION = {"description": "The exact version that answered."}
 
 
@@ -141,6 +146,7 @@ class PredictionSchema(Schema):
         fields.Nested(ScoreSchema),
         metadata={"description": "Only with `top_k`: the best labels, best first."},
     )
+    truncated = fields.Boolean(metadata=_TRUNCATED)
 
 
 class FailureSchema(Schema):
@@ -155,6 +161,7 @@ class BatchItemSchema(Schema):
 
     label = fields.String(metadata=_LABEL)
     confidence = fields.Float(metadata=_CONFIDENCE)
+    truncated = fields.Boolean(metadata=_TRUNCATED)
     error = fields.Nested(FailureSchema)
 
 

@@ -1,7 +1,8 @@
 """Worker process. The formats that a manifest may name; each module is imported on first use.
 
-A format module has `load(artifact_bytes, manifest, device) -> Predictor`; those that can also hold
-a feature extractor have `load_object(artifact_bytes, ref)`.
+A format module has `load(contents, manifest, device) -> Predictor`, where `contents` are the bytes
+of the version's artifacts by file name; those that can also hold a feature extractor have
+`load_object(artifact_bytes, ref)`.
 """
 
 import importlib
@@ -14,9 +15,10 @@ FORMATS = {
     "skops": "app.models.formats.skops_format",
     "joblib": "app.models.formats.joblib_format",
     "torch": "app.models.formats.torch_format",
+    "transformers": "app.models.formats.transformers_format",
 }
 # Libraries that an installation may lack, and the extra of this package that brings them.
-OPTIONAL = {"torch": "torch", "safetensors": "torch"}
+OPTIONAL = {"torch": "torch", "safetensors": "torch", "transformers": "transformers"}
 
 
 def format_module(manifest: Manifest) -> ModuleType:

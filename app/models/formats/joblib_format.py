@@ -5,6 +5,7 @@ the one that the manifest pins. Whoever writes the manifest decides what runs he
 """
 
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import joblib
@@ -13,10 +14,11 @@ from app.models.base import Manifest, Predictor
 from app.models.estimators import check_manifest, tame, to_predictor
 
 
-def load(artifact_bytes: bytes, manifest: Manifest, device: str) -> Predictor:
+def load(contents: Mapping[str, bytes], manifest: Manifest, device: str) -> Predictor:
     """An estimator with `predict_proba`; runs on the CPU whatever `device` says."""
     check_manifest(manifest)
-    return to_predictor(load_object(artifact_bytes, str(manifest.ref)), manifest)
+    classifier = contents[manifest.artifacts[0].file]
+    return to_predictor(load_object(classifier, str(manifest.ref)), manifest)
 
 
 def load_object(artifact_bytes: bytes, ref: str) -> Any:

@@ -7,7 +7,7 @@ may build beyond its own defaults is the list below, and never what a file says 
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from app.errors import ArtifactUnsafe
@@ -33,10 +33,11 @@ MAX_SCHEMA_DEPTH = 200
 SCHEMA = "schema.json"
 
 
-def load(artifact_bytes: bytes, manifest: Manifest, device: str) -> Predictor:
+def load(contents: Mapping[str, bytes], manifest: Manifest, device: str) -> Predictor:
     """An estimator with `predict_proba`; runs on the CPU whatever `device` says."""
     check_manifest(manifest)
-    return to_predictor(load_object(artifact_bytes, str(manifest.ref)), manifest)
+    classifier = contents[manifest.artifacts[0].file]
+    return to_predictor(load_object(classifier, str(manifest.ref)), manifest)
 
 
 def load_object(artifact_bytes: bytes, ref: str) -> Any:

@@ -5,6 +5,7 @@ with its sizes. Weights must fit it name by name and shape by shape.
 """
 
 import threading
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -12,8 +13,9 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from app.errors import ArtifactInvalid, DeviceMissing
+from app.errors import ArtifactInvalid
 from app.models.base import Manifest, Predictor
+from app.models.device import choose_device
 from app.models.formats.torch_architectures import build
 
 
@@ -41,10 +43,10 @@ class TorchPredictor:
             return torch.softmax(logits.double(), dim=1).cpu().numpy()
 
 
-def load(artifact_bytes: bytes, manifest: Manifest, device: str) -> Predictor:
+def load(contents: Mapping[str, bytes], manifest: Manifest, device: str) -> Predictor:
     """Build the manifest's architecture with these weights on the device that both sides allow."""
     chosen = choose_device(manifest, device, torch.cuda.is_available())
-    weights = safetensors.torch.load(artifact_bytes)
+    weights = safetensors.torch.load(contents[manifest.artifacts[0].file])
     _check_weights(weights, manifest)
     module = build(manifest.architecture)
     module.load_state_dict(weights)
@@ -52,19 +54,6 @@ def load(artifact_bytes: bytes, manifest: Manifest, device: str) -> Predictor:
     if chosen == "gpu":
         module.to("cuda")
     return TorchPredictor(module, len(manifest.labels), chosen)
-
-
-def choose_device(manifest: Manifest, offered: str, has_cuda: bool) -> str:
-    """ "cpu" or "gpu": the manifest's wish, within what this process offers; "auto" leaves it open.
-
-    `DeviceMissing` where the manifest or the process insists on a GPU that is not there.
-    """
-    insists_on_gpu = manifest.device == "gpu" or (manifest.device == "auto" and offered == "gpu")
-    if insists_on_gpu and (offered == "cpu" or not has_cuda):
-        raise DeviceMissing(str(manifest.ref))
-    if "cpu" in (manifest.device, offered):
-        return "cpu"
-    return "gpu" if has_cuda else "cpu"
 
 
 def _check_weights(weights: dict[str, torch.Tensor], manifest: Manifest) -> None:

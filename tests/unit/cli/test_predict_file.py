@@ -14,7 +14,7 @@ from cli.main import main
 from tests.models import activate, build_model
 
 CSV = 'id,review,label\n1,good,x\n2,,y\n3,"bad, and\nlong",z\n4,poison,\n'
-ADDED = ["predicted_label", "confidence", "error"]
+ADDED = ["predicted_label", "confidence", "truncated", "error"]
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_every_kind_of_file_becomes_every_other(mlserve, tmp_path, given, wanted
         assert [row["confidence"] for row in rows] == [0.75, 0.75]
     else:
         rows = rows_of(output, "," if wanted == ".csv" else "\t")
-    assert list(rows[0]) == ["text", "n", "label", "confidence", "error"]
+    assert list(rows[0]) == ["text", "n", "label", "confidence", "truncated", "error"]
     assert [(row["n"], row["label"]) for row in rows] == [("1", "positive"), ("2", "negative")]
 
 

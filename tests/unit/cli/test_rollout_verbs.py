@@ -264,3 +264,13 @@ def test_list_by_worker_as_json_has_every_heartbeat(run, hosts):
 def test_list_by_worker_without_workers_says_so(run, redis_client):
     assert "no worker is running" in run("list", "--workers").stdout
     assert "workers are unreachable" in run("list", "--workers", redis_url=NOWHERE).stdout
+
+
+@pytest.mark.parametrize("words", [("--name", "other"), ("--version", "v9")])
+def test_load_takes_no_name_for_a_directory_that_has_one(run, tmp_path, words):
+    path = build_model(tmp_path / "new", "sentiment", "v9")
+
+    result = run("load", str(path), *words)
+
+    assert result.exit_code == 2
+    assert "model.yaml has both" in result.stderr

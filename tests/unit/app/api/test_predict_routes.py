@@ -132,6 +132,16 @@ def test_text_that_fails_in_a_batch_carries_its_own_error(make_client):
     assert answer.json["predictions"] == [error, error]
 
 
+def test_truncated_text_is_said_to_be(make_client):
+    client = make_client(Answering(Outcome([0.9, 0.1], truncated=True)))
+
+    one = client.post("/predict", json={"text": "x"}).json
+    many = client.post("/batch-predict", json={"texts": ["x"]}).json["predictions"]
+
+    assert (one["label"], one["truncated"]) == ("negative", True)
+    assert many == [{"label": "negative", "confidence": 0.9, "truncated": True}]
+
+
 def test_prediction_that_never_comes_is_a_timeout(make_client):
     answer = make_client(Answering(), request_timeout_ms=30).post("/predict", json={"text": "a"})
 

@@ -49,7 +49,7 @@ def put(client, path="/predict", body=None):
     return answer.json["task_id"]
 
 
-def compute(ledger, task_id, bad=()):
+def compute(ledger, task_id, bad=(), truncated=()):
     """The part of the worker: text number n gets label n, with a probability of 0.7."""
     chunks = Chunks(ledger)
     claim = chunks.claim(task_id, 0, "w1", 10)
@@ -62,6 +62,7 @@ def compute(ledger, task_id, bad=()):
         [0.7] * len(texts),
         dict.fromkeys(bad, BAD),
         scores if question.top_k else [],
+        truncated,
     )
     chunks.commit(claim, blob, succeeded=len(texts) - len(bad), failed=len(bad))
     return texts
@@ -90,6 +91,14 @@ def test_task_is_followed_to_its_prediction(job_client):
     assert set(after.json) == {"label", "confidence", "latency_ms", "model_version"}
     assert (after.json["label"], after.json["confidence"]) == ("negative", 0.7)
     assert (after.json["model_version"], after.json["latency_ms"] > 0) == ("sentiment-v2", True)
+
+
+def test_task_says_that_its_text_was_truncated(job_client):
+    task_id = put(job_client)
+
+    compute(book(job_client), task_id, truncated=[0])
+
+    assert job_client.get(f"/tasks/{task_id}").json["truncated"] is True
 
 
 def test_task_has_the_scores_that_were_asked_for(job_client):

@@ -161,6 +161,21 @@ def test_probabilities_come_back_as_they_were_stored(weights):
     assert believe(stored[:-1], len(weights)) is None
 
 
+def test_stored_answer_of_a_truncated_text_still_says_so():
+    stored = msgspec.msgpack.encode({"truncated": [0.25, 0.75]})
+
+    assert believe(stored, 2) == Outcome([0.25, 0.75], truncated=True)
+    assert believe(msgspec.msgpack.encode({"truncated": [0.25, 0.5]}), 2) is None
+
+
+def test_labels_with_probabilities_of_their_own_need_not_sum_to_one():
+    stored = msgspec.msgpack.encode([0.9, 0.8])
+
+    assert believe(stored, 2, sums_to_one=False) == Outcome([0.9, 0.8])
+    assert believe(stored, 2) is None
+    assert believe(msgspec.msgpack.encode([0.9, 1.8]), 2, sums_to_one=False) is None
+
+
 @pytest.mark.parametrize(
     "value",
     [None, b"", b"\xc0", b"[0.5,0.5]", b"\x93\x01", msgspec.msgpack.encode([math.nan, 1.0])],

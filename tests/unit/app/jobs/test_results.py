@@ -38,6 +38,12 @@ def test_results_survive(rows):
     assert list(blobs.decode_results(blob).rows()) == rows
 
 
+def test_truncated_texts_are_told_apart():
+    blob = blobs.encode_results([0, 1, 0], [0.5, 0.6, 0.7], {}, truncated=[2])
+
+    assert [at in blobs.decode_results(blob).truncated for at in range(3)] == [False, False, True]
+
+
 def test_rows_come_in_order_although_chunks_do_not(book):
     job = run_all(book, submit(book, 1000), bad={5}, shuffled=True)
 

@@ -268,7 +268,7 @@ GOOD_ROW = [0.2, 0.3, 0.5]
         ([[0.5, 0.5]] * 2, r"the shape \(2, 2\), not \(2, 3\)"),
         ([GOOD_ROW, [NAN, 0.5, 0.5]], "NaN or infinite"),
         ([GOOD_ROW, [0.5, 0.5, 0.5]], "do not sum to 1"),
-        ([GOOD_ROW, [1.5, 0.0, -0.5]], "do not sum to 1"),
+        ([GOOD_ROW, [1.5, 0.0, -0.5]], "outside of 0 to 1"),
     ],
     ids=["a row missing", "a column missing", "NaN", "sum above 1", "below 0"],
 )

@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from app.errors import ArtifactInvalid, DeviceMissing, LibraryMissing, ManifestInvalid
-from app.models.base import Manifest, Ref
+from app.errors import ArtifactInvalid, LibraryMissing, ManifestInvalid
+from app.models.base import Ref
 from app.models.catalog import Catalog
 from app.models.formats import torch_format
-from app.models.formats.torch_format import choose_device
 from app.models.install import install
 from app.models.loader import load
 from app.models.registry import Registry
-from tests.models import LABELS, LIMITS, build_model, entry
+from tests.models import LIMITS, build_model, entry
 from tests.torch_models import ARCHITECTURE, build_torch_model, weights
 
 
@@ -121,37 +120,6 @@ def test_id_outside_the_embeddings_is_refused_before_the_forward_pass(tmp_path, 
 
     with pytest.raises(ValueError, match="token ids must be within"):
         model.predictor.predict_proba(np.array([[bad_id]]))
-
-
-def manifest(device):
-    return Manifest(
-        name="tiny", version="v1", format="torch", labels=list(LABELS), artifacts=[], device=device
-    )
-
-
-@pytest.mark.parametrize(
-    ("wanted", "offered", "has_cuda", "chosen"),
-    [
-        ("auto", "auto", True, "gpu"),
-        ("auto", "auto", False, "cpu"),
-        ("auto", "cpu", True, "cpu"),
-        ("auto", "gpu", True, "gpu"),
-        ("cpu", "auto", True, "cpu"),
-        ("cpu", "gpu", True, "cpu"),
-        ("gpu", "auto", True, "gpu"),
-    ],
-)
-def test_device_is_what_both_sides_allow(wanted, offered, has_cuda, chosen):
-    assert choose_device(manifest(wanted), offered, has_cuda) == chosen
-
-
-@pytest.mark.parametrize(
-    ("wanted", "offered", "has_cuda"),
-    [("gpu", "cpu", True), ("gpu", "auto", False), ("auto", "gpu", False)],
-)
-def test_gpu_that_is_not_there_is_an_error(wanted, offered, has_cuda):
-    with pytest.raises(DeviceMissing):
-        choose_device(manifest(wanted), offered, has_cuda)
 
 
 @pytest.fixture
