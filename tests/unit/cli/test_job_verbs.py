@@ -331,8 +331,9 @@ def test_results_are_written_to_a_file(mlserve, server, job_id, tmp_path, suffix
         assert [json.loads(line)["index"] for line in lines] == [0, 1, 2, 3]
     else:
         comma = "," if suffix == ".csv" else "\t"
-        assert lines[0] == comma.join(["index", "custom_id", "label", "confidence", "error"])
-        assert lines[3] == comma.join(["2", "", "", "", "text_failed: it could not"])
+        columns = ["index", "custom_id", "label", "confidence", "truncated", "error"]
+        assert lines[0] == comma.join(columns)
+        assert lines[3] == comma.join(["2", "", "", "", "", "text_failed: it could not"])
     assert not output.with_name(f"{output.name}.part").exists()
 
 
