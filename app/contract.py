@@ -63,12 +63,14 @@ class Chunk(Message, frozen=True, kw_only=True):
 
     `deadline` is in seconds of the Redis server's clock (see `app.clock`), so that skewed clocks of
     two machines cannot drop good work. `request_ids` are those of all requests in the chunk.
+    `deadlines` are those of each text, none where `deadline` is good enough for all.
     """
 
     ref: str
     texts: list[str]
     deadline: float
     request_ids: list[str]
+    deadlines: list[float] = []
 
 
 EXPIRED_CODE = "expired"

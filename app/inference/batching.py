@@ -92,7 +92,7 @@ class Coalescer:
                     joined += 1
                 else:
                     self._open[ask.key] = slot = Slot(ask, time.monotonic())
-                    lane.held.append(slot)
+                    lane.hold(slot)
             self._nudge(lane)
         return joined
 
@@ -117,7 +117,7 @@ class Coalescer:
         # Waking a thread costs more than all the rest of `put`: only when there is work for it,
         # or a text to be held whose time nobody watches yet.
         is_due = not self._watches or lane.in_flight < lane.window.size
-        if self._idle and lane.held and is_due:
+        if self._idle and lane and is_due:
             self._idle = False
             self._wake.notify()
 
@@ -165,7 +165,7 @@ class Coalescer:
         return None
 
     def _hold_left_s(self) -> float | None:
-        held = [lane.held[0].held_at for lane in self._lanes.values() if lane.held]
+        held = [lane.oldest_at for lane in self._lanes.values() if lane]
         return max(0.0, min(held) + self._limits.max_hold_s - time.monotonic()) if held else None
 
     def _cut(self) -> Flight | None:
@@ -173,25 +173,23 @@ class Coalescer:
         held_before = moment - self._limits.max_hold_s
         ready = [route for route, lane in self._lanes.items() if lane.may_send(held_before)]
         # The oldest text first, so that a busy version does not keep a quiet one waiting.
-        for route in sorted(ready, key=lambda route: self._lanes[route].held[0].held_at):
+        for route in sorted(ready, key=lambda route: self._lanes[route].oldest_at):
             lane = self._lanes[route]
-            idle_workers = self._hooks.workers(route) - lane.in_flight
-            if slots := self._take(lane, idle_workers):
+            if slots := self._take(route, lane):
                 lane.in_flight += 1
                 return Flight(route, slots, moment, max(slot.deadline for slot in slots))
         return None
 
-    def _take(self, lane: Lane, idle_workers: int) -> list[Slot]:
+    def _take(self, route: Route, lane: Lane) -> list[Slot]:
         slots: list[Slot] = []
-        now = self._now()
-        texts = lane.size.take(len(lane.held), idle_workers, self._limits.max_batch_size)
-        while lane.held and len(slots) < texts:
-            slot = lane.held.popleft()
-            if slot.dismiss_late(now):
-                slots.append(slot)
-            else:
-                del self._open[slot.key]
-                self._hooks.expired(HELD, 1)
+        now, workers = self._now(), self._hooks.workers(route)
+        while lane and not slots:
+            for slot in lane.take(self._limits.max_batch_size, workers):
+                if slot.dismiss_late(now):
+                    slots.append(slot)
+                else:
+                    del self._open[slot.key]
+                    self._hooks.expired(HELD, 1)
         return slots
 
     def _landed(self, flight: Flight, done: Future[ChunkResult]) -> None:
@@ -207,7 +205,7 @@ class Coalescer:
         round_trip_s = time.monotonic() - flight.sent_at
         computed_s = result.preprocess_s + result.inference_s
         lane = self._lanes[flight.route]
-        is_busy = bool(lane.held)
+        is_busy = len(lane) > 0
         workers = self._hooks.workers(flight.route)
         keys = [slot.key for slot in flight.slots]
         complete: list[Waiting] = []
@@ -218,7 +216,7 @@ class Coalescer:
             with self._wake:
                 lane.in_flight -= 1
                 lane.window.landed(round_trip_s, computed_s, is_busy, workers)
-                lane.size.landed(len(flight.slots), computed_s)
+                lane.size.landed(sum(slot.cost for slot in flight.slots), computed_s)
                 for slot, outcome in zip(flight.slots, result.outcomes, strict=True):
                     complete += self._resolve(flight, slot, outcome)
                 self._nudge(lane)
@@ -239,7 +237,7 @@ class Coalescer:
             self._hooks.expired(WORKER, 1)
         # Its time was that of the callers it was sent for; one who joined later may have more.
         if outcome.is_expired and slot.dismiss_late(flight.deadline) and not self._closed:
-            self._lanes[flight.route].held.appendleft(slot)
+            self._lanes[flight.route].hold_again(slot)
             return []
         return self._answer(slot, outcome)
 

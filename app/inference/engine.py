@@ -5,7 +5,7 @@ Invariant: one bad text never fails its neighbours, and nothing is computed afte
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from app.contract import EXPIRED, Chunk, ChunkResult, Failure, Outcome
 from app.errors import ArtifactInvalid, TextFailed, TextOutOfMemory
+from app.models.budget import TokenBudget
 from app.models.loader import LoadedModel
 from app.preprocessing.subwords import TokenizedTexts
 
@@ -30,40 +31,57 @@ class Spent:
     inference_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A chunk that is being computed; `now` gives seconds of the clock of its deadlines."""
+
+    model: LoadedModel
+    chunk: Chunk
+    now: Callable[[], float]
+    spent: Spent
+
+    def deadline(self, place: int) -> float:
+        """Until when the text at `place` is wanted."""
+        return self.chunk.deadlines[place] if self.chunk.deadlines else self.chunk.deadline
+
+    def still_wanted(self, places: Iterable[int]) -> list[int]:
+        """Those of `places` whose time has not run out."""
+        moment = self.now()
+        return [place for place in places if moment < self.deadline(place)]
+
+
 def predict(
     model: LoadedModel, chunk: Chunk, *, max_batch_size: int, now: Callable[[], float]
 ) -> ChunkResult:
     """An outcome per text: probabilities, a failure, or `expired` where time ran out.
 
-    `now` gives seconds of the clock that `chunk.deadline` is in; it is asked before every batch of
-    at most `max_batch_size` texts. Raises nothing that a text could cause.
+    `now` gives seconds of the clock that deadlines are in; it is asked before every batch of at
+    most `max_batch_size` texts. Raises nothing that a text could cause.
     """
-    spent = Spent()
+    work = Work(model, chunk, now, Spent())
     outcomes = []
     for start in range(0, len(chunk.texts), max_batch_size):
-        texts = chunk.texts[start : start + max_batch_size]
-        if now() >= chunk.deadline:
-            outcomes += [EXPIRED] * len(texts)
-        else:
-            outcomes += _answer(model, texts, spent, lambda: now() >= chunk.deadline)
+        places = range(start, min(start + max_batch_size, len(chunk.texts)))
+        outcomes += _answer(work, places)
     return ChunkResult(
         ref=chunk.ref,
         labels=model.labels,
         outcomes=outcomes,
-        preprocess_s=spent.preprocess_s,
-        inference_s=spent.inference_s,
+        preprocess_s=work.spent.preprocess_s,
+        inference_s=work.spent.inference_s,
     )
 
 
-def _answer(
-    model: LoadedModel, texts: Sequence[str], spent: Spent, is_late: Callable[[], bool]
-) -> list[Outcome]:
+def _answer(work: Work, places: Sequence[int]) -> list[Outcome]:
+    wanted = work.still_wanted(places)
     started = time.perf_counter()
-    cleaned = [_clean(model, text) for text in texts]
-    spent.preprocess_s += time.perf_counter() - started
-    usable = [text for text in cleaned if isinstance(text, str)]
-    answers = iter(_batch(model, usable, spent, is_late) if usable else ())
-    return [next(answers) if isinstance(text, str) else text for text in cleaned]
+    cleaned = {place: _clean(work.model, work.chunk.texts[place]) for place in wanted}
+    work.spent.preprocess_s += time.perf_counter() - started
+    usable = {place: text for place, text in cleaned.items() if isinstance(text, str)}
+    answers = dict(zip(usable, _batch(work, usable), strict=True)) if usable else {}
+    failed = {place: text for place, text in cleaned.items() if not isinstance(text, str)}
+    known = answers | failed
+    return [known.get(place, EXPIRED) for place in places]
 
 
 def _clean(model: LoadedModel, text: str) -> str | Outcome:
@@ -73,31 +91,68 @@ def _clean(model: LoadedModel, text: str) -> str | Outcome:
         return _failed(model, error)
 
 
-def _batch(
-    model: LoadedModel, cleaned: list[str], spent: Spent, is_late: Callable[[], bool]
-) -> list[Outcome]:
+def _batch(work: Work, cleaned: Mapping[int, str]) -> list[Outcome]:
     try:
-        return _forward(model, cleaned, spent)
+        return _forward(work, cleaned)
     except Exception as error:  # noqa: BLE001 - the texts are tried one by one before any fails
         if len(cleaned) == 1:
-            return [_failed(model, error)]
-    return [EXPIRED if is_late() else _batch(model, [text], spent, is_late)[0] for text in cleaned]
+            return [_failed(work.model, error)]
+    return [
+        _batch(work, {place: text})[0] if work.still_wanted([place]) else EXPIRED
+        for place, text in cleaned.items()
+    ]
 
 
-def _forward(model: LoadedModel, cleaned: list[str], spent: Spent) -> list[Outcome]:
+def _forward(work: Work, cleaned: Mapping[int, str]) -> list[Outcome]:
     started = time.perf_counter()
-    features = model.pipeline.extract(cleaned)
-    extracted = time.perf_counter()
-    found: Any = model.predictor.predict_proba(features)
-    spent.preprocess_s += extracted - started
-    spent.inference_s += time.perf_counter() - extracted
-    if found.shape != (len(cleaned), len(model.labels)) or not np.isfinite(found).all():
-        raise ArtifactInvalid(model.ref, "the prediction has a wrong shape or is not finite")
-    rows = found.tolist()
+    features = work.model.pipeline.extract(list(cleaned.values()))
+    work.spent.preprocess_s += time.perf_counter() - started
     if not isinstance(features, TokenizedTexts):
-        return [Outcome(row) for row in rows]
-    pairs = zip(rows, features.truncated, strict=True)
+        return [Outcome(row) for row in _rows(work, features, len(cleaned))]
+    if work.model.budget is None:
+        return _tokenized(work, features)
+    return _in_pieces(work, features, list(cleaned), work.model.budget)
+
+
+def _in_pieces(
+    work: Work, texts: TokenizedTexts, places: Sequence[int], budget: TokenBudget
+) -> list[Outcome]:
+    """Batches of about equally long texts, those first whose time runs out first."""
+    outcomes = [EXPIRED] * len(texts)
+    pieces = texts.pieces(budget.max_tokens)
+    for rows in sorted(pieces, key=lambda rows: min(work.deadline(places[row]) for row in rows)):
+        moment = work.now()
+        if wanted := [row for row in rows if moment < work.deadline(places[row])]:
+            for row, outcome in zip(wanted, _piece(work, texts[wanted], budget), strict=True):
+                outcomes[row] = outcome
+    return outcomes
+
+
+def _piece(work: Work, texts: TokenizedTexts, budget: TokenBudget) -> list[Outcome]:
+    try:
+        return _tokenized(work, texts)
+    except Exception as error:  # noqa: BLE001 - halves are tried before any text fails
+        if len(texts) == 1:
+            return [_failed(work.model, error)]
+        if isinstance(error, MemoryError):
+            budget.was_too_large(texts.padded_tokens, work.model.ref)
+    half = len(texts) // 2
+    return _piece(work, texts[:half], budget) + _piece(work, texts[half:], budget)
+
+
+def _tokenized(work: Work, texts: TokenizedTexts) -> list[Outcome]:
+    pairs = zip(_rows(work, texts, len(texts)), texts.truncated, strict=True)
     return [Outcome(row, truncated=truncated) for row, truncated in pairs]
+
+
+def _rows(work: Work, features: Any, texts: int) -> list[list[float]]:
+    started = time.perf_counter()
+    found: Any = work.model.predictor.predict_proba(features)
+    work.spent.inference_s += time.perf_counter() - started
+    if found.shape != (texts, len(work.model.labels)) or not np.isfinite(found).all():
+        raise ArtifactInvalid(work.model.ref, "the prediction has a wrong shape or is not finite")
+    rows: list[list[float]] = found.tolist()
+    return rows
 
 
 def _failed(model: LoadedModel, error: Exception) -> Outcome:

@@ -1,11 +1,15 @@
 """API process. Where texts go, those that are held on the way, and the chunks that left."""
 
 from collections import deque
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from app.contract import Chunk
 from app.inference.slots import Slot
 from app.inference.window import ChunkSize, Window
+
+# A long text waits for shorter ones that come later so many times what it takes itself.
+PATIENCE = 10
 
 
 class Route(NamedTuple):
@@ -26,27 +30,88 @@ class Flight(NamedTuple):
     def chunk(self) -> Chunk:
         """The message; it is worth computing until the last caller has left."""
         ids = {ask.request_id for slot in self.slots for ask in slot.asks}
+        # Texts of one cost are computed together: there is no order to choose.
+        is_even = all(slot.cost == 1.0 for slot in self.slots)
         return Chunk(
             ref=self.route.ref,
             texts=[slot.asks[0].text for slot in self.slots],
             deadline=self.deadline,
             request_ids=sorted(ids),
+            deadlines=[] if is_even else [slot.deadline for slot in self.slots],
         )
 
 
 class Lane:
     """The texts of one route that are held, and the chunks of it in flight."""
 
-    __slots__ = ("held", "in_flight", "size", "window")
+    __slots__ = ("_cost", "_held", "_is_even", "in_flight", "size", "window")
 
     def __init__(self) -> None:
-        self.held: deque[Slot] = deque()
+        self._held: deque[Slot] = deque()
+        self._cost = 0.0
+        self._is_even = True
         self.in_flight = 0
         self.size = ChunkSize()
         self.window = Window()
 
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @property
+    def oldest_at(self) -> float:
+        """Since when the oldest text is held, in monotonic seconds; there must be one."""
+        return self._held[0].held_at
+
+    def hold(self, slot: Slot) -> None:
+        """Keep a text until `take`."""
+        self._held.append(slot)
+        self._add(slot.cost)
+
+    def hold_again(self, slot: Slot) -> None:
+        """Keep a text that came before all others."""
+        self._held.appendleft(slot)
+        self._add(slot.cost)
+
     def may_send(self, held_before: float) -> bool:
         """Whether a chunk may leave: the window is open, or the oldest text was held too long."""
-        if not self.held:
+        if not self._held:
             return False
-        return self.in_flight < self.window.size or self.held[0].held_at <= held_before
+        return self.in_flight < self.window.size or self.oldest_at <= held_before
+
+    def take(self, max_texts: int, workers: int) -> list[Slot]:
+        """The texts of the next chunk, one at least.
+
+        Those that came first; where some cost more than others, these let shorter ones pass, by
+        `PATIENCE` times what they take themselves and no longer.
+        """
+        idle_workers = workers - self.in_flight
+        left = self.size.max_cost(self._cost, workers, idle_workers)
+        taken: list[Slot] = []
+        for slot in self._in_order():
+            if len(taken) == max_texts or (taken and slot.cost > left):
+                break
+            left -= slot.cost
+            taken.append(slot)
+        self._remove(taken)
+        return taken
+
+    def _add(self, cost: float) -> None:
+        self._cost += cost
+        self._is_even = self._is_even and cost == 1.0
+
+    def _in_order(self) -> Iterable[Slot]:
+        if self._is_even:
+            return self._held
+        patience = PATIENCE * self.size.unit_s
+        return sorted(self._held, key=lambda slot: slot.held_at + patience * slot.cost)
+
+    def _remove(self, taken: list[Slot]) -> None:
+        if self._is_even:
+            for _ in taken:
+                self._held.popleft()
+        else:
+            gone = set(map(id, taken))
+            self._held = deque(slot for slot in self._held if id(slot) not in gone)
+        self._cost -= sum(slot.cost for slot in taken)
+        if not self._held:
+            self._cost, self._is_even = 0.0, True

@@ -15,6 +15,7 @@ from app.inference.admission import Admission
 from app.inference.alarm import Alarm
 from app.inference.batching import BatchLimits, Coalescer, Hooks
 from app.inference.cache import Cache, cache_key
+from app.inference.costs import Measure, measure
 from app.inference.gateway import Gateway
 from app.inference.lanes import Flight, Route
 from app.inference.slots import Ask, Waiting
@@ -50,7 +51,8 @@ class Answer(NamedTuple):
 class Target(NamedTuple):
     """A version that a request may name; `digest` is that of everything that decides an answer.
 
-    `sums_to_one` is false where each label has a probability of its own.
+    `sums_to_one` is false where each label has a probability of its own; `measure` gives the cost
+    of a text, None where it is 1.
     """
 
     entry: Entry
@@ -58,6 +60,7 @@ class Target(NamedTuple):
     labels: list[str]
     digest: str
     sums_to_one: bool
+    measure: Measure | None
 
 
 class Predictions:
@@ -168,7 +171,7 @@ class Predictions:
             entry = self.catalog.get(self.catalog.resolve(model_version))
             manifest = _manifest(entry)
             known = manifest.labels, manifest.digest, manifest.sums_to_one
-            target = Target(entry, str(entry.ref), *known)
+            target = Target(entry, str(entry.ref), *known, measure(manifest))
             targets[model_version] = target
         return target
 
@@ -181,9 +184,9 @@ class Predictions:
         try:
             alarm = Alarm()
             waiting = Waiting(len(asked), alarm)
-            deadline = self._gateway.now() + wait_s
+            deadline, cost = self._gateway.now() + wait_s, target.measure
             asks = [
-                Ask(key, text, waiting, place, deadline, request_id)
+                Ask(key, text, waiting, place, deadline, request_id, cost(text) if cost else 1.0)
                 for place, (key, text) in enumerate(asked)
             ]
             joined = self._coalescer.put(route, asks)

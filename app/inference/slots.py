@@ -61,7 +61,7 @@ class Ask(NamedTuple):
     """One text of one request: where its outcome goes, and until when it is wanted.
 
     `key` is the same for texts that have the same answer; `place` is the text's index in its
-    request; `deadline` is in Redis server seconds.
+    request; `deadline` is in Redis server seconds; `cost` is that of `app.inference.costs`.
     """
 
     key: bytes
@@ -70,6 +70,7 @@ class Ask(NamedTuple):
     place: int
     deadline: float
     request_id: str
+    cost: float = 1.0
 
 
 class Slot:
@@ -85,6 +86,11 @@ class Slot:
     def key(self) -> bytes:
         """What all asks of this slot have in common."""
         return self.asks[0].key
+
+    @property
+    def cost(self) -> float:
+        """What it costs a worker."""
+        return self.asks[0].cost
 
     @property
     def deadline(self) -> float:

@@ -9,12 +9,14 @@ START_CHUNKS = 2.0
 MAX_CHUNKS_PER_WORKER = 2.0
 # Time on the wire that is never taken for queueing.
 SLACK_S = 0.002
-# Whoever comes next waits for the chunk that is being computed.
+# Whoever comes next waits for the chunk that is being computed ...
 MAX_CHUNK_S = 0.05
-# Weight of the last chunk in the moving average of the time for a text.
+# ... which may take longer where all wait longer anyway: this share of what a worker has to do.
+SHARE_OF_WAIT = 0.25
+# Weight of the last chunk in the moving average of the time for a unit of cost.
 SMOOTHING = 0.2
-# Smaller ones cost more than a second worker saves.
-MIN_SHARE = 16
+# A chunk that takes less costs both sides more than a second worker saves.
+MIN_SHARE_S = 0.005
 
 
 class Window:
@@ -52,26 +54,32 @@ class Window:
 
 
 class ChunkSize:
-    """How many texts the next chunk takes: few enough that it is computed within `MAX_CHUNK_S`.
+    """How much the next chunk may cost: so much that it is computed within `MAX_CHUNK_S`.
 
     A chunk costs each side the same whatever is in it, so the larger the better, while a text
-    takes little time.
+    takes little time. Costs are in texts or tokens (`app.inference.costs`).
     """
 
-    __slots__ = ("_text_s",)
+    __slots__ = ("_unit_s",)
 
     def __init__(self) -> None:
-        self._text_s: float | None = None
+        self._unit_s: float | None = None
 
-    def landed(self, texts: int, compute_s: float) -> None:
-        """Learn from a chunk that workers computed in `compute_s`."""
-        text_s = compute_s / texts
-        known = text_s if self._text_s is None else self._text_s
-        self._text_s = known + SMOOTHING * (text_s - known)
+    @property
+    def unit_s(self) -> float:
+        """Seconds for a cost of 1, as measured; 0.0 before the first chunk."""
+        return self._unit_s or 0.0
 
-    def take(self, held: int, idle_workers: int, max_texts: int) -> int:
-        """How many of `held` texts, so that workers with nothing to do get about the same."""
-        share = max(MIN_SHARE, math.ceil(held / max(1, idle_workers)))
-        if self._text_s:
-            max_texts = min(max_texts, max(1, int(MAX_CHUNK_S / self._text_s)))
-        return min(held, share, max_texts)
+    def landed(self, cost: float, compute_s: float) -> None:
+        """Learn from a chunk that a worker computed in `compute_s`."""
+        unit_s = compute_s / cost
+        known = unit_s if self._unit_s is None else self._unit_s
+        self._unit_s = known + SMOOTHING * (unit_s - known)
+
+    def max_cost(self, held_cost: float, workers: int, idle_workers: int) -> float:
+        """Of texts that cost `held_cost`; `workers` that have nothing to do get about the same."""
+        if not self.unit_s:
+            return math.inf
+        share = max(held_cost / max(1, idle_workers), MIN_SHARE_S / self.unit_s)
+        worth_s = SHARE_OF_WAIT * held_cost * self.unit_s / max(1, workers)
+        return min(share, max(MAX_CHUNK_S, worth_s) / self.unit_s)

@@ -101,6 +101,17 @@ SINGLE_LABEL: Final = "single_label_classification"
 MULTI_LABEL: Final = "multi_label_classification"
 
 
+class Batching(Document, frozen=True, kw_only=True):
+    """What the texts of a batch cost: each the same, or all as much as the longest of them.
+
+    With `padded_tokens`, a batch has at most `max_batch_tokens`: its texts times the tokens of the
+    longest one.
+    """
+
+    cost: Literal["texts", "padded_tokens"] = "texts"
+    max_batch_tokens: Annotated[int, msgspec.Meta(ge=1)] = 512
+
+
 class Manifest(Document, frozen=True, kw_only=True):
     """model.yaml: everything needed to decide about a version without loading it."""
 
@@ -114,6 +125,8 @@ class Manifest(Document, frozen=True, kw_only=True):
     artifacts: list[Artifact]
     pipeline: list[StepSpec] = []
     architecture: dict[str, Any] = {}
+    batching: Batching = Batching()
+    precision: Literal["float32", "float16", "bfloat16"] = "float32"
     libraries: dict[str, str] = {}
     metadata: Metadata = Metadata()
 
@@ -130,9 +143,18 @@ class Manifest(Document, frozen=True, kw_only=True):
     @property
     def digest(self) -> str:
         """SHA-256 over all that decides an answer: artifacts, pipeline, labels, architecture."""
-        decisive = [self.format, self.labels, self.artifacts, self.pipeline, self.architecture]
+        decisive: list[Any] = [
+            self.format,
+            self.labels,
+            self.artifacts,
+            self.pipeline,
+            self.architecture,
+        ]
         if self.problem_type != SINGLE_LABEL:
             decisive.append(self.problem_type)
+        # In which batches texts are computed moves the last digits.
+        if self.batching != Batching() or self.precision != "float32":
+            decisive.append([self.batching, self.precision])
         return hashlib.sha256(msgspec.json.encode(decisive, order="deterministic")).hexdigest()
 
 

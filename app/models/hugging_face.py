@@ -6,8 +6,8 @@ Weights must fit it name by name and shape by shape.
 
 import os
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 # Read when transformers is imported: nothing is ever fetched.
@@ -40,8 +40,10 @@ transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-cal
 class Encoder:
     """A module in evaluation mode on its device. On a GPU one thread at a time runs it."""
 
-    def __init__(self, module: Any, device: str) -> None:
+    def __init__(self, module: Any, device: str, precision: str = "float32") -> None:
         self.device = device
+        # Half precision is there for GPUs; on a CPU it would be slower, and less precise.
+        self._precision = precision if device == "gpu" else "float32"
         self.config = module.config
         self._module = module.to("cuda") if device == "gpu" else module
         self._target = torch.device("cuda" if device == "gpu" else "cpu")
@@ -58,11 +60,33 @@ class Encoder:
         # An id beyond the embeddings would end the whole CUDA context, not just this call.
         if int(ids.max()) > self._max_id:
             raise ValueError(f"token ids must be within 0..{self._max_id}")
-        with self._turn, torch.inference_mode():
-            attention = torch.from_numpy(mask).to(self._target)
-            given = torch.from_numpy(ids).to(self._target)
+        with self._turn, torch.inference_mode(), self._precise(), memory_errors(self.device):
+            attention, given = self._moved(mask), self._moved(ids)
             output = self._module(input_ids=given, attention_mask=attention)
             return finish(output, attention).cpu().numpy()
+
+    def _moved(self, array: Any) -> torch.Tensor:
+        tensor = torch.from_numpy(array)
+        # From pinned memory the copy runs beside what the GPU still computes.
+        tensor = tensor.pin_memory() if self.device == "gpu" else tensor
+        return tensor.to(self._target, non_blocking=True)
+
+    def _precise(self) -> AbstractContextManager[Any]:
+        if self._precision == "float32":
+            return nullcontext()
+        return torch.autocast(self._target.type, dtype=getattr(torch, self._precision))
+
+
+@contextmanager
+def memory_errors(device: str) -> Iterator[None]:
+    """Make a `MemoryError` of what torch raises when the GPU has no memory left."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        if device == "gpu":
+            # What is cached for tensors of other sizes may be what is missing.
+            torch.cuda.empty_cache()
+        raise MemoryError(str(error)) from None
 
 
 def load_encoder(
@@ -82,7 +106,7 @@ def load_encoder(
     weights = _weights(contents, manifest)
     module = _build(described, weights, head, ref)
     module.requires_grad_(False).eval()
-    return Encoder(module, chosen)
+    return Encoder(module, chosen, manifest.precision)
 
 
 def _weights(contents: Mapping[str, bytes], manifest: Manifest) -> dict[str, torch.Tensor]:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from app.errors import ArtifactInvalid, ArtifactUnsafe, ManifestInvalid
-from app.models.base import Artifact, Manifest, Metadata, Ref, StepSpec
+from app.models.base import Artifact, Batching, Manifest, Metadata, Ref, StepSpec
 from app.models.hugging_face_config import (
     CONFIG_FILE,
     check_classifier,
@@ -47,6 +47,7 @@ def describe(path: Path, ref: Ref) -> Manifest:
         problem_type=problem_type_of(config, path.name),
         artifacts=[_pinned(path / file) for file in (WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE)],
         pipeline=[StepSpec(step=STEP, options=options)],
+        batching=Batching(cost="padded_tokens"),
         metadata=Metadata(description=f"{(config.get('architectures') or [FORMAT])[0]}"),
     )
 

@@ -25,6 +25,7 @@ from app.errors import (
 from app.models import golden
 from app.models.attempt import resident_bytes
 from app.models.base import Artifact, Manifest, Predictor
+from app.models.budget import TokenBudget
 from app.models.catalog import Entry
 from app.models.formats import format_module
 from app.models.guard import only_model_errors
@@ -44,6 +45,7 @@ class LoadedModel:
 
     `memory_bytes` is by how much the process's resident memory grew while it was loaded: memory
     that was already free in the process is not counted, so it is a lower bound and may be 0.
+    `budget` is what a batch may cost, where that is counted in tokens.
     """
 
     manifest: Manifest
@@ -53,6 +55,7 @@ class LoadedModel:
     device: str
     memory_bytes: int
     loaded_at: float
+    budget: TokenBudget | None = None
 
     @property
     def ref(self) -> str:
@@ -88,6 +91,7 @@ def load(
             device=getattr(predictor, "device", "cpu"),
             memory_bytes=max(0, resident_bytes() - before),
             loaded_at=now(),
+            budget=TokenBudget.of(entry.manifest.batching),
         )
 
 

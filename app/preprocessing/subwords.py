@@ -30,11 +30,31 @@ class TokenizedTexts:
     def __len__(self) -> int:
         return len(self._ids)
 
+    @property
+    def padded_tokens(self) -> int:
+        """What they cost as one batch."""
+        return len(self) * max(self.lengths, default=0)
+
     def __getitem__(self, rows: slice | Sequence[int]) -> "TokenizedTexts":
         """Some of the texts: a slice, or numbers of rows in any order."""
         chosen = range(len(self))[rows] if isinstance(rows, slice) else rows
         ids, truncated = self._ids, self.truncated
         return TokenizedTexts([ids[row] for row in chosen], [truncated[row] for row in chosen])
+
+    def pieces(self, max_tokens: int) -> Iterator[list[int]]:
+        """Numbers of rows for batches of about equally long texts, each row once.
+
+        A batch has at most `max_tokens` with its padding, and at least one text.
+        """
+        piece: list[int] = []
+        for row in sorted(range(len(self)), key=self.lengths.__getitem__):
+            # Sorted: the row that comes is the longest one of its batch.
+            if piece and (len(piece) + 1) * self.lengths[row] > max_tokens:
+                yield piece
+                piece = []
+            piece.append(row)
+        if piece:
+            yield piece
 
     def padded(self, padding: int) -> tuple[Any, Any]:
         """Ids and attention mask, int64 arrays (n, tokens of the longest text)."""

@@ -1,5 +1,6 @@
 """The window of chunks in flight, and their size: both follow what workers keep up with."""
 
+import math
 from collections import deque
 
 import pytest
@@ -10,7 +11,8 @@ from app.inference.window import (
     MAX_CHUNK_S,
     MAX_CHUNKS_PER_WORKER,
     MIN_CHUNKS,
-    MIN_SHARE,
+    MIN_SHARE_S,
+    SHARE_OF_WAIT,
     ChunkSize,
     Window,
 )
@@ -78,40 +80,45 @@ def test_window_stays_open_while_no_worker_is_known():
     assert window.size == MIN_CHUNKS
 
 
-COUNT = st.integers(min_value=1, max_value=5000)
+COSTS = st.floats(min_value=1.0, max_value=1e6)
+UNIT_S = st.floats(min_value=1e-6, max_value=0.1)
 
 
-@given(COUNT, st.integers(min_value=-4, max_value=64), COUNT)
-def test_chunk_takes_some_of_what_is_held_and_never_more_than_allowed(held, idle, max_texts):
-    assert 1 <= ChunkSize().take(held, idle, max_texts) <= min(held, max_texts)
+def measured(unit_s):
+    size = ChunkSize()
+    size.landed(10.0, 10 * unit_s)
+    return size
+
+
+def test_first_chunk_takes_what_there_is():
+    assert ChunkSize().max_cost(5000, workers=2, idle_workers=2) == math.inf
+
+
+@given(COSTS, UNIT_S, st.integers(1, 64))
+def test_chunk_takes_no_longer_than_others_wait_anyway(held, unit_s, workers):
+    cost = measured(unit_s).max_cost(held, workers, idle_workers=0)
+
+    worth_s = SHARE_OF_WAIT * held * unit_s / workers
+    assert cost * unit_s <= max(MAX_CHUNK_S, worth_s) * 1.001
 
 
 def test_texts_are_shared_out_over_workers_that_are_idle():
-    size = ChunkSize()
+    size = measured(0.0001)
 
-    assert size.take(100, idle_workers=2, max_texts=128) == 50
-    assert size.take(50, idle_workers=1, max_texts=128) == 50
-    assert size.take(100, idle_workers=0, max_texts=128) == 100
-
-
-def test_a_few_texts_are_not_shared_out():
-    assert ChunkSize().take(MIN_SHARE, idle_workers=8, max_texts=128) == MIN_SHARE
+    assert size.max_cost(100, workers=2, idle_workers=2) == 50
+    assert size.max_cost(50, workers=2, idle_workers=1) == 50
+    assert size.max_cost(100, workers=2, idle_workers=0) == 100
 
 
-@given(st.floats(min_value=1e-6, max_value=1.0), st.integers(min_value=1, max_value=128))
-def test_chunk_is_computed_in_time_once_a_text_was_measured(text_s, first):
-    size = ChunkSize()
-    size.landed(first, first * text_s)
+def test_what_is_computed_in_no_time_is_not_shared_out():
+    size = measured(0.0001)
 
-    texts = size.take(5000, idle_workers=0, max_texts=128)
-
-    assert texts == 1 or texts * text_s <= MAX_CHUNK_S * 1.001
+    assert size.max_cost(10, workers=8, idle_workers=8) * 0.0001 == pytest.approx(MIN_SHARE_S)
 
 
 def test_chunk_size_follows_a_model_that_becomes_slower():
-    size = ChunkSize()
-    size.landed(100, 0.010)
-    for _ in range(30):
+    size = measured(0.0001)
+    for _ in range(50):
         size.landed(10, 0.100)
 
-    assert size.take(5000, idle_workers=0, max_texts=128) <= 6
+    assert size.max_cost(20, workers=8, idle_workers=0) == pytest.approx(5, rel=0.1)

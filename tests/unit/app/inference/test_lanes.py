@@ -1,0 +1,99 @@
+"""Texts that are held: which go first, and for how long others may pass them."""
+
+from itertools import chain
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.inference.lanes import PATIENCE, Lane
+from app.inference.slots import Ask, Slot
+from app.inference.window import MAX_CHUNK_S
+
+UNIT_S = 0.001
+COST = st.sampled_from([1.0, 8.0, 64.0, 256.0])
+
+
+def slot(name, held_at=0.0, cost=1.0):
+    return Slot(Ask(name.encode(), name, None, 0, 1e12, "r", cost), held_at)
+
+
+def lane(*slots, unit_s=UNIT_S):
+    made = Lane()
+    made.size.landed(1.0, unit_s)
+    for held in slots:
+        made.hold(held)
+    return made
+
+
+def names(slots):
+    return [held.asks[0].text for held in slots]
+
+
+def drained(held, max_texts=128, workers=1):
+    chunks = []
+    while held:
+        chunks.append(held.take(max_texts, workers))
+    return chunks
+
+
+@given(st.lists(COST, min_size=1, max_size=60), st.integers(1, 20), st.integers(0, 8))
+def test_every_text_is_taken_once_whatever_it_costs(costs, max_texts, workers):
+    held = lane(*(slot(str(n), n * 0.01, cost) for n, cost in enumerate(costs)))
+
+    chunks = drained(held, max_texts, workers)
+
+    assert sorted(names(chain.from_iterable(chunks)), key=int) == [
+        str(n) for n in range(len(costs))
+    ]
+    assert all(1 <= len(chunk) <= max_texts for chunk in chunks)
+    assert len(held) == 0
+
+
+@given(st.integers(1, 300), st.integers(1, 20))
+def test_texts_of_one_cost_leave_in_the_order_in_which_they_came(count, max_texts):
+    held = lane(*(slot(str(n), n * 0.01) for n in range(count)))
+
+    assert names(chain.from_iterable(drained(held, max_texts))) == [str(n) for n in range(count)]
+
+
+def test_chunk_is_filled_by_what_texts_cost():
+    held = lane(*(slot(f"long{n}", 0.0, 40.0) for n in range(2)), slot("more", 0.0, 40.0))
+
+    chunk = held.take(128, workers=2)
+
+    assert sum(text.cost for text in chunk) * UNIT_S <= MAX_CHUNK_S
+    assert len(chunk) == 1
+
+
+def test_text_that_is_dearer_than_a_whole_chunk_leaves_alone():
+    held = lane(slot("huge", 0.0, 1000.0), slot("small", 5.0, 2.0))
+
+    assert [names(chunk) for chunk in drained(held, workers=8)] == [["small"], ["huge"]]
+
+
+@pytest.mark.parametrize("later_s", [0.5, 1.5])
+def test_short_text_passes_a_long_one_only_for_a_multiple_of_what_that_takes(later_s):
+    patience_s = PATIENCE * 100 * UNIT_S
+    held = lane(slot("long", 0.0, 101.0), slot("short", later_s * patience_s, 1.0))
+
+    first = held.take(1, workers=1)
+
+    assert names(first) == ["short" if later_s < 1 else "long"]
+
+
+def test_text_that_is_held_again_is_the_oldest():
+    held = lane(slot("b", 2.0))
+    held.hold_again(slot("a", 1.0))
+
+    assert held.oldest_at == 1.0
+    assert names(held.take(1, workers=1)) == ["a"]
+
+
+def test_costs_are_forgotten_with_their_texts():
+    held = lane(slot("long", 0.0, 0.3), slot("other", 0.0, 0.1))
+    drained(held)
+    held.hold(slot("even", 3.0))
+    held.hold(slot("again", 4.0))
+
+    assert names(held.take(128, workers=1)) == ["even", "again"]
