@@ -111,7 +111,7 @@ def test_value_of_another_kind_is_computed_again_and_replaced(make, client):
     assert eventually(lambda: other.fetch([KEY], 2)) == {KEY: GOOD}
 
 
-def test_truncated_answer_is_shared_as_one(make):
+def test_truncated_answer_is_shared_as_one(make, client):
     cache, other = make(), make()
     cut = Outcome([0.25, 0.75], truncated=True)
 
