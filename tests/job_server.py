@@ -22,6 +22,10 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
+    def __init__(self, job_server):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.job_server = job_server
+
     def handle_error(self, request, client_address):
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
@@ -39,7 +43,7 @@ class JobServer:
         self.jobs, self.texts, self.keys, self.requests = {}, {}, {}, []
         self.step, self.lost_answers, self.busy, self.rows_per_connection = 1 << 30, 0, 0, None
         self.refused = []
-        self._server = Server(("127.0.0.1", 0), _handler(self))
+        self._server = Server(self)
         self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, args=[POLL_S])
 
@@ -85,6 +89,16 @@ class JobServer:
                 job |= {"status": "completed", "completed_at": CREATED_AT + 10}
         return job
 
+    def cancel(self, job_id):
+        job = self.jobs[job_id]
+        counts = job["request_counts"]
+        counts["cancelled"] = counts["total"] - counts["completed"] - counts["failed"]
+        job |= {"status": "cancelled", "cancelled_at": CREATED_AT + 5}
+        return job
+
+    def newest(self, limit):
+        return list(self.jobs.values())[::-1][:limit]
+
     def done(self, job):
         return sum(number for name, number in job["request_counts"].items() if name != "total")
 
@@ -104,102 +118,102 @@ class JobServer:
                 yield row
 
 
-def _handler(server):  # noqa: C901 - one small method for each verb
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class Handler(BaseHTTPRequestHandler):
+    """One request; `state` is the `JobServer`, which it reads and changes."""
 
-        def do_POST(self):
-            body = self.chunks()
-            if body is None:
-                self.close_connection = True
-                return
-            body = zlib.decompress(body, 31)
-            texts = [json.loads(line) for line in body.splitlines()]
-            if self.is_refused(texts):
-                return
-            key = self.headers["Idempotency-Key"]
-            if server.busy:
-                server.busy -= 1
-                self.answer(409, {"code": "submission_in_progress", "detail": "still running"})
-                return
-            job_id = server.submit(key, self.query(), texts)
-            if server.lost_answers:
-                server.lost_answers -= 1
-                self.close_connection = True
-                return
-            self.answer(202, server.jobs[job_id])
+    protocol_version = "HTTP/1.1"
 
-        def do_GET(self):
-            if self.is_refused():
-                return
-            _, _, job_id, part, *_ = [*urlsplit(self.path).path.split("/"), "", ""]
-            query = self.query()
-            if not job_id:
-                newest = list(server.jobs.values())[::-1][: int(query["limit"])]
-                self.answer(200, {"jobs": newest, "next_before": None})
-            elif job_id not in server.jobs:
-                self.answer(404, {"code": "job_not_found", "detail": f"no job {job_id!r}"})
-            elif part:
-                self.stream(server.rows(job_id, int(query.get("after", -1)), part == "errors"))
-            else:
-                self.answer(200, server.look(job_id))
+    @property
+    def state(self):
+        return self.server.job_server
 
-        def do_DELETE(self):
-            if self.is_refused():
-                return
-            job = server.jobs[self.path.rpartition("/")[2]]
-            counts = job["request_counts"]
-            counts["cancelled"] = counts["total"] - counts["completed"] - counts["failed"]
-            job |= {"status": "cancelled", "cancelled_at": CREATED_AT + 5}
-            self.answer(202, job)
+    def do_POST(self):
+        body = self.chunks()
+        if body is None:
+            self.close_connection = True
+            return
+        texts = [json.loads(line) for line in zlib.decompress(body, 31).splitlines()]
+        if not self.is_refused(texts):
+            self.take(texts)
 
-        def is_refused(self, texts=None):
-            server.requests.append((self.command, self.path, dict(self.headers), texts))
-            if server.refused:
-                self.answer(server.refused.pop(0), {"code": "a_code", "detail": "a reason"})
-                return True
-            return False
+    def take(self, texts):
+        """A submission that has come whole."""
+        if self.state.busy:
+            self.state.busy -= 1
+            self.answer(409, {"code": "submission_in_progress", "detail": "still running"})
+            return
+        job_id = self.state.submit(self.headers["Idempotency-Key"], self.query(), texts)
+        if self.state.lost_answers:
+            self.state.lost_answers -= 1
+            self.close_connection = True
+            return
+        self.answer(202, self.state.jobs[job_id])
 
-        def query(self):
-            return {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+    def do_GET(self):
+        if self.is_refused():
+            return
+        _, _, job_id, part, *_ = [*urlsplit(self.path).path.split("/"), "", ""]
+        query = self.query()
+        if not job_id:
+            self.answer(200, {"jobs": self.state.newest(int(query["limit"])), "next_before": None})
+        elif job_id not in self.state.jobs:
+            self.answer(404, {"code": "job_not_found", "detail": f"no job {job_id!r}"})
+        elif part:
+            self.stream(self.state.rows(job_id, int(query.get("after", -1)), part == "errors"))
+        else:
+            self.answer(200, self.state.look(job_id))
 
-        def chunks(self):
-            assert self.headers["Transfer-Encoding"] == "chunked"
-            body = b""
-            while size := self.rfile.readline():
-                if size == b"0\r\n":
-                    break
-                body += self.rfile.read(int(size, 16))
-                self.rfile.readline()
-            else:
-                return None
+    def do_DELETE(self):
+        if not self.is_refused():
+            self.answer(202, self.state.cancel(self.path.rpartition("/")[2]))
+
+    def is_refused(self, texts=None):
+        """Note the request; whether it was answered with one of `refused`."""
+        self.state.requests.append((self.command, self.path, dict(self.headers), texts))
+        if self.state.refused:
+            self.answer(self.state.refused.pop(0), {"code": "a_code", "detail": "a reason"})
+            return True
+        return False
+
+    def query(self):
+        return {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+
+    def chunks(self):
+        """The body, or None where it ends too early."""
+        assert self.headers["Transfer-Encoding"] == "chunked"
+        body = b""
+        while size := self.rfile.readline():
+            if size == b"0\r\n":
+                break
+            body += self.rfile.read(int(size, 16))
             self.rfile.readline()
-            return body
+        else:
+            return None
+        self.rfile.readline()
+        return body
 
-        def answer(self, status, body):
-            data = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+    def answer(self, status, body):
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
 
-        def stream(self, rows):
-            self.send_response(200)
-            self.send_header("Transfer-Encoding", "chunked")
-            self.end_headers()
-            for count, row in enumerate(rows):
-                line = json.dumps(row).encode() + b"\n"
-                if count == server.rows_per_connection:
-                    self.write_chunk(line[:7])
-                    self.close_connection = True
-                    return
-                self.write_chunk(line)
-            self.write_chunk(b"")
+    def stream(self, rows):
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for count, row in enumerate(rows):
+            line = json.dumps(row).encode() + b"\n"
+            if count == self.state.rows_per_connection:
+                self.write_chunk(line[:7])
+                self.close_connection = True
+                return
+            self.write_chunk(line)
+        self.write_chunk(b"")
 
-        def write_chunk(self, data):
-            self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+    def write_chunk(self, data):
+        self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
 
-        def log_message(self, *_):
-            """Say nothing."""
-
-    return Handler
+    def log_message(self, *_):
+        """Say nothing."""
