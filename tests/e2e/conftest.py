@@ -39,7 +39,7 @@ def trained(tmp_path_factory):
         *models,
         "--json",
     ]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=100, check=True)
     assert json.loads(done.stdout)["metadata"]["accuracy"] == 1.0
     (directory / "models/active.json").write_text('{"sentiment": "v1"}')
     return directory / "models"
@@ -65,7 +65,8 @@ def stack(tmp_path_factory):
     for ref in ("tiny-v1", "tiny-v2"):
         build_model(root, *ref.split("-"), strength=STRENGTHS[ref])
     activate(root, tiny="v1")
-    with Stack(root) as stack:
+    stack = Stack(root)
+    with stack.running():
         yield stack
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +17,14 @@ import urllib3
 
 from tests.e2e.load import new_text
 from tests.models import LABELS, train
-from tests.processes import ROOT, ApiProcess, RedisServer, WorkerProcess, service_environment
+from tests.processes import (
+    ROOT,
+    ApiProcess,
+    RedisServer,
+    WorkerProcess,
+    service_environment,
+    side_by_side,
+)
 from tests.waiting import eventually
 
 BIN = Path(sys.executable).parent
@@ -52,19 +60,12 @@ class Stack:
         self.apis = [ApiProcess(*where, env=closed) for _ in range(2)]
         self.http = urllib3.PoolManager(maxsize=8)
 
-    def __enter__(self):
-        self.redis.start()
-        for process in (*self.workers, *self.apis):
-            process.launch()
-        for process in (*self.workers, *self.apis):
-            process.wait_until_ready()
-        for api, ref in itertools.product((0, 1), self.held):
-            eventually(partial(self.is_held, ref, api), 30)
-        return self
-
-    def __exit__(self, *_):
-        for process in (*self.apis, *self.workers, self.redis):
-            process.close()
+    @contextmanager
+    def running(self):
+        with self.redis, side_by_side(*self.workers, *self.apis):
+            for api, ref in itertools.product((0, 1), self.held):
+                eventually(partial(self.is_held, ref, api), 30)
+            yield
 
     def ask(self, method, path, body=None, api=0, headers=BEARER):
         """The status and the decoded answer of an API process."""

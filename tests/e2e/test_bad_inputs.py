@@ -7,7 +7,7 @@ import pytest
 
 from tests.bad_inputs import BAD_INPUTS, TOO_LARGE
 from tests.models import build_model
-from tests.processes import ApiProcess, RedisServer, WorkerProcess
+from tests.processes import ApiProcess, RedisServer, WorkerProcess, side_by_side
 from tests.waiting import eventually
 
 
@@ -15,11 +15,9 @@ from tests.waiting import eventually
 def service(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
     build_model(root, "sentiment", "v1")
-    with (
-        RedisServer() as redis,
-        WorkerProcess(redis.url, root) as worker,
-        ApiProcess(redis.url, root) as api,
-    ):
+    redis = RedisServer()
+    worker, api = WorkerProcess(redis.url, root), ApiProcess(redis.url, root)
+    with redis, side_by_side(worker, api):
         eventually(lambda: call(api.port, request("GET", "/health/ready", b""))[0] == 200)
         yield api, worker, redis
 

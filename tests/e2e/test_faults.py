@@ -5,6 +5,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Barrier
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from app import fleet
 from tests.e2e.load import Client, Load, new_text, wrong
 from tests.models import build_model
-from tests.processes import ApiProcess, RedisServer, WorkerProcess
+from tests.processes import ApiProcess, RedisServer, WorkerProcess, side_by_side
 from tests.waiting import eventually
 
 DEADLINE_S = 2.0
@@ -34,17 +35,11 @@ class Stack:
         self.apis = [ApiProcess(*where, env=ENV) for _ in range(2)]
         self.ports = [api.port for api in self.apis]
 
-    def start(self):
-        self.redis.start()
-        for process in (*self.workers, *self.apis):
-            process.launch()
-        for process in (*self.workers, *self.apis):
-            process.wait_until_ready()
-        eventually(lambda: len(self.hosts()) == 2)
-
-    def close(self):
-        for process in (*self.apis, *self.workers, self.redis):
-            process.close()
+    @contextmanager
+    def running(self):
+        with self.redis, side_by_side(*self.workers, *self.apis):
+            eventually(lambda: len(self.hosts()) == 2)
+            yield
 
     def hosts(self):
         """The workers, as their heartbeats tell."""
@@ -57,11 +52,8 @@ def stack(tmp_path_factory):
     models_dir = tmp_path_factory.mktemp("models")
     build_model(models_dir, "tiny", "v1")
     stack = Stack(models_dir)
-    try:
-        stack.start()
+    with stack.running():
         yield stack
-    finally:
-        stack.close()
 
 
 @pytest.fixture

@@ -5,12 +5,13 @@ import json
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 import yaml
 
 from tests.models import activate, build_model
-from tests.processes import ApiProcess, RedisServer, WorkerProcess
+from tests.processes import ApiProcess, RedisServer, WorkerProcess, side_by_side
 from tests.receivers import Receiver
 from tests.waiting import eventually
 
@@ -35,19 +36,12 @@ class Service:
         self.api = ApiProcess(self.redis.url, models_dir, env=ENV)
         self.config = self.api.directory / "config.yaml"
 
-    def __enter__(self):
-        self.redis.start()
-        for process in (self.worker, self.api):
-            process.launch()
-        for process in (self.worker, self.api):
-            process.wait_until_ready()
+    @contextmanager
+    def running(self):
         self.config.write_text(yaml.safe_dump({"server": {"port": self.api.port}}))
-        eventually(lambda: self.run("predict", "good").returncode == 0, 30)
-        return self
-
-    def __exit__(self, *_):
-        for process in (self.api, self.worker, self.redis):
-            process.close()
+        with self.redis, side_by_side(self.worker, self.api):
+            eventually(lambda: self.run("predict", "good").returncode == 0, 30)
+            yield
 
     def argv(self, *args):
         code = "from cli.main import main; main()"
@@ -67,7 +61,8 @@ def service(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
     build_model(root, "sentiment", "v1")
     activate(root, sentiment="v1")
-    with Service(root) as service:
+    service = Service(root)
+    with service.running():
         yield service
 
 

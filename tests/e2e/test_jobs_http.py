@@ -13,7 +13,7 @@ from app.broker import make_celery
 from app.jobs.ledger import VALIDATING_TTL_S
 from app.settings import Redis, Settings
 from tests.models import build_model
-from tests.processes import ApiProcess, RedisServer, WorkerProcess
+from tests.processes import ApiProcess, RedisServer, WorkerProcess, side_by_side
 from tests.waiting import eventually
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -27,11 +27,9 @@ def service(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
     build_model(root, "sentiment", "v1")
     env = {"MLSERVE_SERVER__THREADS": str(THREADS)}
-    with (
-        RedisServer() as redis,
-        WorkerProcess(redis.url, root) as worker,
-        ApiProcess(redis.url, root, env=env) as api,
-    ):
+    redis = RedisServer()
+    worker, api = WorkerProcess(redis.url, root), ApiProcess(redis.url, root, env=env)
+    with redis, side_by_side(worker, api):
         eventually(lambda: call(api, "GET", "/health/ready").status == 200)
         yield api, worker, redis, root
 

@@ -12,7 +12,7 @@ from app.models.catalog import Catalog
 from app.models.formats.skops_format import load_object
 from app.models.loader import load, read_artifacts
 from app.settings import Limits
-from tests.processes import ApiProcess, RedisServer, WorkerProcess
+from tests.processes import ApiProcess, RedisServer, WorkerProcess, side_by_side
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -26,11 +26,9 @@ VERSIONS = ("v1", "v2", "v3")
 
 @pytest.fixture(scope="module")
 def api():
-    with (
-        RedisServer() as redis,
-        WorkerProcess(redis.url, MODELS) as _,
-        ApiProcess(redis.url, MODELS) as api,
-    ):
+    redis = RedisServer()
+    api = ApiProcess(redis.url, MODELS)
+    with redis, side_by_side(WorkerProcess(redis.url, MODELS), api):
         http = urllib3.PoolManager()
 
         def post(path, body):

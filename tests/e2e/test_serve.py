@@ -3,89 +3,18 @@
 import json
 import shlex
 import shutil
-import signal
-import socket
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
 import urllib3
 import yaml
 
-from tests.processes import Process, free_port
+from tests.e2e.serving import Serve, post
 from tests.waiting import eventually
 
-MLSERVE = str(Path(sys.executable).parent / "mlserve")
 MODEL = "sentiment-v1"
-JSON = {"Content-Type": "application/json"}
-
-
-class Serve(Process):
-    """`mlserve serve` with its own ports, state and models."""
-
-    name = "serve"
-
-    def __init__(self, trained, workers=1, **changes):
-        super().__init__()
-        self.port, self.metrics_port = free_port(), free_port()
-        self.models_dir = self.directory / "models"
-        shutil.copytree(trained, self.models_dir)
-        settings = {
-            "models_dir": "models",
-            "state_dir": "state",
-            "server": {"port": self.port, "threads": 16},
-            "worker": {"processes": workers},
-            "monitoring": {"port": self.metrics_port},
-        }
-        self.config = self.directory / "config.yaml"
-        self.config.write_text(yaml.safe_dump(settings | changes))
-        self.url = f"http://127.0.0.1:{self.port}"
-
-    def argv(self):
-        return [MLSERVE, "serve", "--config", str(self.config)]
-
-    def start(self, timeout_s=60.0):
-        return super().start(timeout_s)
-
-    def is_ready(self):
-        return "mlserve is ready" in self.logs()
-
-    def run(self, *args):
-        """One verb, as a user calls it in another terminal."""
-        argv = [MLSERVE, "--config", str(self.config), *args]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=60, cwd="/")
-
-    def post(self, path, body):
-        return post(self.url + path, json.dumps(body))
-
-    def workers(self):
-        """Process id by host name, as the service sees its workers."""
-        rows = urllib3.request("GET", f"{self.url}/stats", timeout=10).json()["workers"]
-        return {row["hostname"]: row["pid"] for row in rows}
-
-    def family(self):
-        return psutil.Process(self.pid).children(recursive=True)
-
-
-def post(url, body):
-    """The decoded answer of the service, whatever its status."""
-    return urllib3.request("POST", url, body=body, headers=JSON, timeout=10).json()
-
-
-def refused(serve):
-    """Run `mlserve serve` that must not start; what it says."""
-    try:
-        done = subprocess.run(serve.argv(), capture_output=True, text=True, timeout=30)
-        return done
-    finally:
-        serve.close()
-
-
-def all_gone(processes):
-    return all(not p.is_running() or p.status() == psutil.STATUS_ZOMBIE for p in processes)
 
 
 @pytest.fixture(scope="module")
@@ -242,63 +171,3 @@ def test_predictions_succeed_again_within_5_s_of_a_killed_worker(serve):
     eventually(lambda: answers_within_1_s(serve), 10)
     assert time.monotonic() - killed_at < 5
     assert eventually(lambda: serve.workers().get(hostname, pid) != pid, 60)
-
-
-def test_ctrl_c_ends_everything_within_10_s(trained):
-    with Serve(trained) as serve:
-        family = serve.family()
-        serve.send(signal.SIGINT)
-
-        assert serve.wait(10) == 0
-
-    assert len(family) >= 4
-    assert all_gone(family)
-
-
-def test_killed_supervisor_leaves_nothing_and_the_next_start_is_ready_soon(trained):
-    with Serve(trained) as serve:
-        family = serve.family()
-        serve.kill()
-        eventually(lambda: all_gone(family), 10)
-
-        # 4 s on two idle cores; the limit leaves room for a machine that does other work.
-        serve.start(timeout_s=20)
-
-
-def test_taken_port_is_refused_in_one_line(trained):
-    serve = Serve(trained)
-    with socket.create_server(("127.0.0.1", serve.port)):
-        done = refused(serve)
-
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"Error: server.port = {serve.port}: ")
-    assert done.stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("changes", "line"),
-    [
-        ({"max_batch_size": 0}, "Error: max_batch_size = 0 (from config.yaml): "),
-        ({"redis": {"url": "redis://127.0.0.1:1/0"}}, "Error: Redis does not answer at redis://"),
-        ({"default_model": "mood"}, "Error: the default model cannot be loaded: model 'mood' does"),
-    ],
-    ids=["config", "redis", "model"],
-)
-def test_start_that_could_only_fail_is_refused_in_one_line(trained, changes, line):
-    done = refused(Serve(trained, **changes))
-
-    assert done.returncode == 1
-    assert done.stderr.startswith(line)
-    assert done.stderr.count("\n") == 1
-
-
-def test_changed_artifact_of_the_default_model_is_refused(trained):
-    serve = Serve(trained)
-    artifact = serve.models_dir / "sentiment/v1/classifier.skops"
-    artifact.write_bytes(artifact.read_bytes()[:-1] + b"x")
-
-    done = refused(serve)
-
-    assert done.returncode == 1
-    assert "the default model cannot be loaded: " in done.stderr
-    assert "classifier.skops" in done.stderr

@@ -3,17 +3,19 @@
 import pytest
 
 from app import fleet
-from app.models import rollout
+from app.models import desired, rollout
 from app.models.base import Ref
 from app.models.catalog import Catalog
-from tests.e2e.swapping import BEARER
+from tests.e2e.load import new_text
+from tests.e2e.swapping import BEARER, Trickle, follows
 from tests.waiting import eventually
 
 # A worker that is killed is waited for until its last heartbeat runs out, and a little longer.
 ENDS_WITHIN_S = 20.0
+HEALS_WITHIN_S = 10.0
 LATER = BEARER | {"Prefer": "respond-async"}
 
-pytestmark = pytest.mark.usefixtures("on_v1", "trickle")
+pytestmark = pytest.mark.usefixtures("on_v1")
 
 
 def begin(stack, version):
@@ -27,6 +29,7 @@ def is_followed(stack, ref):
     return {stack.active(api) for api in (0, 1)} == {ref}
 
 
+@pytest.mark.usefixtures("trickle")
 def test_swap_that_no_broadcast_tells_of_is_carried_out(stack):
     with stack.redis.client() as client:
         catalog = Catalog(stack.models_dir, "tiny")
@@ -39,6 +42,7 @@ def test_swap_that_no_broadcast_tells_of_is_carried_out(stack):
     eventually(lambda: is_followed(stack, "tiny-v2"), ENDS_WITHIN_S)
 
 
+@pytest.mark.usefixtures("trickle")
 def test_worker_that_is_killed_amid_a_swap_costs_no_request(stack):
     killed = stack.workers[1]
     killed.pause()
@@ -51,6 +55,7 @@ def test_worker_that_is_killed_amid_a_swap_costs_no_request(stack):
     eventually(lambda: stack.is_held("tiny-v2"))
 
 
+@pytest.mark.usefixtures("trickle")
 def test_worker_that_starts_amid_a_swap_holds_the_version_too(stack):
     late = stack.workers[1]
     late.stop()
@@ -60,3 +65,23 @@ def test_worker_that_starts_amid_a_swap_holds_the_version_too(stack):
 
     eventually(lambda: is_followed(stack, "tiny-v2"), ENDS_WITHIN_S)
     eventually(lambda: stack.is_held("tiny-v2"))
+
+
+def test_emptied_redis_heals_from_the_disk_copy_under_predictions(stack):
+    stack.ask("POST", "/models/tiny/swap", {"version": "v2"})
+    follows(stack, "tiny-v2")
+    eventually(lambda: (stack.models_dir / "desired.json").read_text().count('"tiny": "v2"'))
+
+    with Trickle(stack) as trickle, stack.redis.client() as client:
+        client.flushall()
+        eventually(lambda: (known := desired.read(client)) and known.active == {"tiny": "v2"}, 10)
+        for api in (0, 1):
+            eventually(lambda api=api: _predicted(stack, api) == "tiny-v2", HEALS_WITHIN_S)
+
+    # Until the first heartbeat an API process may say that no worker is there; nothing else.
+    assert {one.code for one in trickle.seen} <= {"", "no_worker"}
+    assert {one.version for one in trickle.seen if one.status == 200} == {"tiny-v2"}
+
+
+def _predicted(stack, api):
+    return stack.ask("POST", "/predict", {"text": new_text()}, api)[1].get("model_version")

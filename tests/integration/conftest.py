@@ -18,7 +18,7 @@ from tests.integration.machines import Machine, Operator
 from tests.integration.nodes import RedisNode, WorkerNode
 from tests.integration.workers import FaultyWorker
 from tests.models import build_model
-from tests.processes import RedisServer
+from tests.processes import RedisServer, side_by_side
 
 
 @pytest.fixture(scope="session")
@@ -86,13 +86,8 @@ def cluster_workers(cluster_redis, models_dir):
         FaultyWorker(cluster_redis.url, models_dir, hostname=f"w{i}@cluster", env=env)
         for i in (1, 2)
     ]
-    try:
-        for worker in workers:
-            worker.launch()
+    with side_by_side(*workers):
         yield workers
-    finally:
-        for worker in workers:
-            worker.close()
 
 
 @pytest.fixture
@@ -125,14 +120,10 @@ def machines(tmp_path_factory):
     directory = tmp_path_factory.mktemp("fleet")
     with RedisServer() as redis:
         found = [Machine(redis, directory, number) for number in (1, 2)]
-        try:
-            for machine in found:
-                machine.add("tiny", "v1")
-                machine.worker.launch()
+        for machine in found:
+            machine.add("tiny", "v1")
+        with side_by_side(*(machine.worker for machine in found)):
             yield found
-        finally:
-            for machine in found:
-                machine.worker.close()
 
 
 @pytest.fixture(scope="module")

@@ -164,7 +164,7 @@ def test_worker_that_is_killed_amid_a_swap_is_not_waited_for_and_comes_back_with
     try:
         machines[1].worker.launch()
         # Only the one that starts can take this, and it is its first task.
-        assert operator.predict(f"{name}-v2", in_s=30)
+        assert operator.predict(f"{name}-v2", in_s=60)
     finally:
         machines[0].worker.resume()
     machines[1].worker.wait_until_ready()
@@ -181,7 +181,7 @@ def test_worker_that_starts_amid_a_swap_holds_the_version_before_its_first_task(
     try:
         begin_unheard(operator, Ref(name, "v2"))
         machines[1].worker.launch()
-        assert operator.predict(f"{name}-v2", in_s=30)
+        assert operator.predict(f"{name}-v2", in_s=60)
     finally:
         machines[0].worker.resume()
 

@@ -16,17 +16,20 @@ SETTINGS = {
 }
 
 
-@pytest.fixture
-def deadly_dir(tmp_path):
-    build_deadly(tmp_path, "v1")
-    activate(tmp_path, deadly="v1")
-    return tmp_path
+@pytest.fixture(scope="module")
+def deadly_dir(tmp_path_factory):
+    root = tmp_path_factory.mktemp("deadly")
+    build_deadly(root, "v1")
+    activate(root, deadly="v1")
+    return root
 
 
-@pytest.fixture
-def submitter(tcp_redis, deadly_dir):
-    submitter = Submitter(tcp_redis.url, deadly_dir)
-    yield submitter
+@pytest.fixture(scope="module")
+def submitter(server, deadly_dir):
+    """A submitter, and one worker that computes and posts what it submits."""
+    submitter = Submitter(server.url, deadly_dir)
+    with worker(server.url, deadly_dir, **SETTINGS):
+        yield submitter
     submitter.close()
 
 
@@ -36,14 +39,13 @@ def receiver():
         yield receiver
 
 
-def test_end_of_a_job_is_posted_until_it_is_received(submitter, deadly_dir, receiver):
+def test_end_of_a_job_is_posted_until_it_is_received(submitter, receiver):
     receiver.answers = [503]
     webhook = f"http://127.0.0.1:{receiver.port}/hook"
 
-    with worker(submitter.settings.redis.url, deadly_dir, **SETTINGS):
-        job = submitter.submit([f"good {at}" for at in range(300)], webhook=webhook)
-        eventually(lambda: len(receiver.received) == 2, timeout_s=40)
-        eventually(lambda: not submitter.redis.zcard("mlserve:webhooks"))
+    job = submitter.submit([f"good {at}" for at in range(300)], webhook=webhook)
+    eventually(lambda: len(receiver.received) == 2, timeout_s=40)
+    eventually(lambda: not submitter.redis.zcard("mlserve:webhooks"))
 
     bodies = {seen.body for seen in receiver.received}
     (body,) = bodies
@@ -51,13 +53,12 @@ def test_end_of_a_job_is_posted_until_it_is_received(submitter, deadly_dir, rece
     assert json.loads(body)["request_counts"]["completed"] == 300
 
 
-def test_silent_receiver_does_not_hold_up_jobs(submitter, deadly_dir, receiver):
+def test_silent_receiver_does_not_hold_up_jobs(submitter, receiver):
     receiver.hold.clear()
     webhook = f"http://127.0.0.1:{receiver.port}/hook"
 
-    with worker(submitter.settings.redis.url, deadly_dir, **SETTINGS):
-        submitter.submit(["good"], webhook=webhook)
-        eventually(lambda: receiver.received, timeout_s=40)
-        job = submitter.submit([f"good {at}" for at in range(300)])
+    submitter.submit(["good"], webhook=webhook)
+    eventually(lambda: receiver.received, timeout_s=40)
+    job = submitter.submit([f"good {at}" for at in range(300)])
 
-        assert submitter.wait(job, timeout_s=8).status == "completed"
+    assert submitter.wait(job, timeout_s=8).status == "completed"

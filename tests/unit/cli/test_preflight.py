@@ -21,7 +21,7 @@ from cli import embedded_redis
 from cli.preflight import StateLock, check_default_model, check_ports, check_redis
 from cli.processes import Processes
 from cli.supervisor import Supervisor
-from tests.processes import free_port
+from tests.ports import free_port
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from app.settings import Redis, Server, Settings
 from cli.child import Spec
 from cli.readiness import Readiness
 from cli.supervisor import Supervisor
-from tests.processes import RedisServer, free_port
+from tests.ports import free_port
+from tests.processes import RedisServer
 
 DEFAULT = Ref("sentiment", "v2")
 FOREVER = "import time; time.sleep(600)"
