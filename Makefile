@@ -27,7 +27,8 @@ serve: $(VENV)/.base ## Start Redis, workers and the API; Ctrl-C stops them
 	@exec $(BIN)/mlserve serve $(ARGS)
 
 test: lint unit ## Lint, types, import contracts and all tests
-	$(BIN)/python -m pytest tests/integration tests/e2e
+	$(BIN)/python -m pytest tests/integration tests/e2e -m 'not alone' --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest tests/integration tests/e2e -m alone
 
 unit: $(VENV)/.test ## The unit tests alone, one process for each core
 	$(BIN)/python -m pytest tests/unit --numprocesses auto

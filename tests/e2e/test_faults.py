@@ -16,6 +16,8 @@ from tests.models import build_model
 from tests.processes import ApiProcess, RedisServer, WorkerProcess, side_by_side
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.alone
+
 DEADLINE_S = 2.0
 GRACE_S = 0.2
 HELD_S = 0.05

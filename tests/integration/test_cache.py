@@ -128,6 +128,7 @@ def test_corrupt_value_does_not_hide_its_neighbours(make, client):
     assert make().fetch(keys, 2) == {keys[0]: GOOD, keys[2]: GOOD}
 
 
+@pytest.mark.alone
 def test_frozen_redis_is_left_out_soon_and_asked_again_when_it_is_back(make, server, client):
     cache, other = make(), make()
     cache.keep([(KEY, GOOD)])
@@ -148,6 +149,7 @@ def test_frozen_redis_is_left_out_soon_and_asked_again_when_it_is_back(make, ser
     assert eventually(lambda: cache.fetch([new], 2)) == {new: GOOD}
 
 
+@pytest.mark.alone
 def test_keeping_does_not_wait_for_a_frozen_redis(make, server):
     cache = make()
     server.pause()

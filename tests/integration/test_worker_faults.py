@@ -80,6 +80,7 @@ def test_interactive_queue_is_served_before_an_older_job(worker, sender, tmp_pat
     assert job.get(timeout=10) == "job"
 
 
+@pytest.mark.alone
 def test_interactive_task_is_answered_while_a_job_runs_and_jobs_take_turns(
     worker, sender, tmp_path
 ):
