@@ -118,6 +118,8 @@ def test_command_that_is_refused_later_is_told_by_the_registry(celery, operator,
     )
 
 
+# A worker that lags behind a whole swap may carry out the one before when the next is asked for.
+@pytest.mark.alone
 def test_broadcast_swaps_that_alternate_end_with_the_last_one(operator, name):
     operator.add(name, "v1", "v2")
     with make_celery(Settings(redis=Redis(url=operator.machines[0].redis.url)), "cli") as app:
