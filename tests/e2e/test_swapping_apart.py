@@ -13,7 +13,7 @@ from tests.e2e.swapping import STRENGTHS, Stack, Trickle
 from tests.models import activate, build_model
 
 # The first load of a process imports scikit-learn, on a machine that does other work.
-LOAD_TIMEOUT_S = 6
+LOAD_TIMEOUT_S = 10
 
 
 @pytest.fixture(scope="module")
