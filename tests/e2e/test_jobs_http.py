@@ -60,8 +60,8 @@ def line(at, text="a good day"):
     return json.dumps({"custom_id": f"id {at}", "text": f"{text} {at}"}).encode() + b"\n"
 
 
-def lines(count):
-    return b"".join(line(at) for at in range(count))
+def lines(count, text="a good day"):
+    return b"".join(line(at, text) for at in range(count))
 
 
 def submit(api, body, **headers):
@@ -125,7 +125,8 @@ def test_compressed_texts_come_back_each_with_its_result(api, celery):
 
 
 def test_results_are_read_while_the_job_runs(api):
-    job_id = submit(api, lines(30_000))
+    # Long enough that the job still runs at the first look.
+    job_id = submit(api, lines(30_000, "a good day " * 40))
     found, looks = [], 0
 
     while len(found) < 30_000:
