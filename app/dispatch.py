@@ -42,6 +42,9 @@ class Dispatcher:
             queue=ticket.queue,
             producer=producer,
             ignore_result=True,
+            # Otherwise Celery would name the chunk that was computed before.
+            root_id=ticket.job_id,
+            parent_id=ticket.job_id,
             retry=False,
             argsrepr=repr(arguments),
             kwargsrepr="{}",

@@ -28,6 +28,8 @@ from app.jobs.records import ENDED, Claim, Job
 from app.jobs.sweeper import SWEEP_S, Sweeper
 from app.models.loader import LoadedModel
 from tasks.host import Host
+from tasks.job_events import Dispatcher as EventDispatcher
+from tasks.job_events import JobEvents
 from tasks.job_states import JobStates
 from tasks.loop import Loop
 from tasks.webhooks import Webhooks
@@ -53,13 +55,18 @@ class ChunkLost(Exception):
 
 
 class JobRunner:
-    """The part of a host that computes jobs; `start` and `stop` are those of its sweeper."""
+    """The part of a host that computes jobs; `start` and `stop` are those of its sweeper.
 
-    def __init__(self, host: Host, celery: Celery) -> None:
+    `events` is where the worker sends its events at this moment, if anywhere.
+    """
+
+    def __init__(
+        self, host: Host, celery: Celery, events: Callable[[], EventDispatcher | None]
+    ) -> None:
         self._host, self._limits = host, host.settings.jobs
         self._chunks = Chunks(Ledger(host.redis, self._limits, host.now))
         self._dispatcher = Dispatcher(celery, self._chunks)
-        self._states = JobStates(celery, self._chunks.ledger)
+        self._states, self._events = JobStates(celery, self._chunks.ledger), JobEvents(events)
         self._webhooks = Webhooks(host.settings, host.redis, host.now)
         self._sweeper = Sweeper(
             self._chunks,
@@ -72,6 +79,8 @@ class JobRunner:
         self._running: list[Claim] = []
         # What could not be given up because Redis was away.
         self._dropped: list[Claim] = []
+        # Jobs that ended here, and nobody was told of yet.
+        self._ended: list[str] = []
 
     def start(self) -> None:
         """Look after the jobs from now on."""
@@ -194,6 +203,7 @@ class JobRunner:
         )
         self._host.count_chunk()
         if status in ENDED:
+            self._ended.append(claim.job_id)
             self._sweeping.nudge()
         else:
             self._pump(claim)
@@ -205,14 +215,18 @@ class JobRunner:
             # The sweeper will.
             logger.debug("not sent yet", extra={"cause": repr(error)})
 
-    def _tell(self, job: Job) -> None:
+    def _tell(self, job: Job, before: Job | None) -> None:
         self._webhooks.tell(job)
-        self._states.tell(job)
+        state, result = self._states.tell(job)
+        self._events.tell(job, before, state, result)
 
     def _sweep(self) -> None:
         while self._dropped:
             self._chunks.give_up(self._dropped[0], self._host.incarnation)
             del self._dropped[0]
+        while self._ended:
+            self._sweeper.report(self._ended[0])
+            del self._ended[0]
         self._sweeper.step()
         self._host.reconciler.pinned = self._sweeper.pinned
 

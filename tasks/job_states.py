@@ -24,13 +24,17 @@ class JobStates:
     def __init__(self, celery: Celery, ledger: Ledger) -> None:
         self._celery, self._ledger = celery, ledger
 
-    def tell(self, job: Job) -> None:
-        """Store the state of a job, for as long as the job itself is kept."""
+    def tell(self, job: Job) -> tuple[str, Any]:
+        """Store the state of a job, for as long as the job itself is kept, and return it.
+
+        With it goes the result or exception.
+        """
         backend = self._celery.backend
         state, result = self._state(job)
         backend.store_result(job.id, result, state)
         left_s = max(1, round(job.expires_at - self._ledger.now()))
         self._ledger.redis.expire(backend.get_key_for_task(job.id), left_s)
+        return state, result
 
     def _state(self, job: Job) -> tuple[str, Any]:
         if job.spec.question is None or job.status != "completed":
@@ -43,7 +47,6 @@ class JobStates:
 
 def state_of(job: Job) -> tuple[str, Any]:
     """Celery's state of a job, and the result or exception that goes with it."""
-    counts = job.counts
     match job.status:
         case "cancelled":
             return REVOKED, TaskRevokedError("cancelled")
@@ -51,10 +54,15 @@ def state_of(job: Job) -> tuple[str, Any]:
             return FAILURE, JobExpired()
         case "failed":
             return FAILURE, JobFailed(job.error.message if job.error else "")
-    result = {
+    return (SUCCESS if job.status == "completed" else PROGRESS), progress_of(job)
+
+
+def progress_of(job: Job) -> dict[str, int]:
+    """The counts, by the names that HTTP has for them."""
+    counts = job.counts
+    return {
         "total": counts.total,
         "completed": counts.succeeded,
         "failed": counts.failed,
         "cancelled": counts.cancelled,
     }
-    return (SUCCESS if job.status == "completed" else PROGRESS), result

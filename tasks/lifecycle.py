@@ -79,7 +79,9 @@ class Lifecycle:
             _refuse(str(error))
         queues = instance.app.amqp.queues
         host = Host(self.settings, instance.hostname, device, lambda: list(queues.consume_from))
-        running.set_host(host, JobRunner(host, instance.app))
+        # A dispatcher lives as long as its connection to Redis.
+        runner = JobRunner(host, instance.app, lambda: instance.consumer.event_dispatcher)
+        running.set_host(host, runner)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         host.start()
 

@@ -23,7 +23,7 @@ from app.jobs.records import Job, Question
 # So much later than its time limit may a caller hear that a task goes on with it. Redis takes a few
 # milliseconds for that, unless it hangs.
 MAX_KEEP_S = 0.5
-# Every worker looks after every job that has not ended, each second.
+# One worker looks after every job that has not ended, each second.
 MAX_OPEN = 1000
 ASK_AGAIN_S = 5
 

@@ -5,19 +5,23 @@ with a lease, the first commit counts, and `sweep` takes back what is overdue or
 gone. All methods raise redis errors where Redis cannot be reached.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any, Literal
 
 import msgspec
 
 from app.contract import Failure
 from app.errors import JobExpired, JobFailed, TextGivenUp, TextHung
+from app.jobs import scripts
 from app.jobs.blobs import BLOCK_TEXTS, decode_texts, failed
-from app.jobs.keys import ACTIVE_KEY, PACE_PREFIX, part_key
+from app.jobs.keys import ACTIVE_KEY, PACE_PREFIX, SWEEPER_KEY, job_key, part_key
 from app.jobs.ledger import Ledger
 from app.jobs.records import Claim, JobSpec, Status, Ticket
 
 MAX_ATTEMPTS = 3
+# What one text can cost: a worker that computed it among others, and those that were lost while it
+# was the one that they computed.
+MAX_LOST_WORKERS = 1 + MAX_ATTEMPTS
 # A chunk whose version has an unknown pace, and the smallest that is cut near the end of a job.
 FIRST_CHUNK_TEXTS = 64
 MAX_CHUNK_TEXTS = 10_000
@@ -43,11 +47,34 @@ class Chunks:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
+        self._lead = ledger.redis.register_script(scripts.LEAD)
+        self._resign = ledger.redis.register_script(scripts.RESIGN)
 
     def active(self) -> list[str]:
         """Ids of the jobs that somebody has to look after."""
         found: Any = self.ledger.redis.zrange(ACTIVE_KEY, 0, -1)
         return [name.decode() for name in found]
+
+    def refs(self, job_ids: Iterable[str]) -> dict[str, str]:
+        """The versions of those jobs that are there."""
+        names = list(job_ids)
+        with self.ledger.redis.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.hget(job_key(name), "spec")
+            specs = pipe.execute()
+        return {
+            name: msgspec.json.decode(spec, type=JobSpec).ref
+            for name, spec in zip(names, specs, strict=True)
+            if spec is not None
+        }
+
+    def lead(self, name: str, lease_s: float) -> bool:
+        """Whether `name` is the one that looks after the jobs, for `lease_s` seconds from now."""
+        return bool(self._lead(keys=[SWEEPER_KEY], args=[name, round(lease_s * 1000)]))
+
+    def resign(self, name: str) -> None:
+        """Let others look after the jobs, if it was `name` that did."""
+        self._resign(keys=[SWEEPER_KEY], args=[name])
 
     def settle(self, job_id: str) -> None:
         """Nobody has to look after this job any more."""

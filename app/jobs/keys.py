@@ -10,6 +10,7 @@ mlserve:job:<id>:done      sorted set: chunks that have results, by first text
 mlserve:job:<id>:results   hash: results of a chunk by its first text (blobs)
 mlserve:job:<id>:gone      string: outlives all of the above, so that 410 can be told from 404
 mlserve:jobs               sorted set: ids by submission         mlserve:jobs:active: unfinished
+mlserve:jobs:sweeper        string: who looks after the unfinished ones at the moment
 mlserve:pace:<digest>      string: texts/s that workers reach with a version
 mlserve:webhook:<id>       hash: what is to be posted about a job, or was; see `app.jobs.outbox`
 mlserve:webhooks           sorted set: ids of jobs with a webhook that is to be posted, by when
@@ -21,6 +22,7 @@ from app.contract import KEY_PREFIX
 JOB_PREFIX = f"{KEY_PREFIX}job:"
 JOBS_KEY = f"{KEY_PREFIX}jobs"
 ACTIVE_KEY = f"{KEY_PREFIX}jobs:active"
+SWEEPER_KEY = f"{KEY_PREFIX}jobs:sweeper"
 PACE_PREFIX = f"{KEY_PREFIX}pace:"
 WEBHOOK_PREFIX = f"{KEY_PREFIX}webhook:"
 WEBHOOKS_KEY = f"{KEY_PREFIX}webhooks"

@@ -1,6 +1,7 @@
 """Shared. The steps of a job that must happen at once: Lua, which Redis runs without interruption.
 
-All get the keys of `keys.keys_of`, the id and the time; some also the key of the version's pace.
+All but the last two get the keys of `keys.keys_of`, the id and the time; some also the key of the
+version's pace.
 A row of `chunks` is JSON: c texts, a attempts, h who computes it ('' nobody), m the text that is
 computed now (-1 unknown), s when it was sent, w why it was lost. A chunk stands in `ready` or in
 `out`; texts from `cursor` on are in no chunk yet.
@@ -277,4 +278,17 @@ end
 call('HSET', J, 'cursor', cursor)
 keep()
 return sent
+"""
+
+# These two are about no job: the key of the one that looks after all; name, milliseconds of lease
+LEAD = """
+local leader = redis.call('GET', KEYS[1])
+if leader and leader ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+
+# name
+RESIGN = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """

@@ -2,8 +2,13 @@
 
 import io
 import random
+import threading
+from contextlib import contextmanager
+from copy import copy
 
 import joblib
+from celery.events import EventReceiver
+from celery.events.state import State
 
 from app.broker import make_celery, redis_client
 from app.clock import RedisClock
@@ -54,6 +59,8 @@ class Submitter:
         clock.sync(self.redis)
         self.ledger = Ledger(self.redis, self.settings.jobs, clock.now)
         self.dispatcher = Dispatcher(self.celery, Chunks(self.ledger))
+        # Workers that had ended while it waited.
+        self.lost = 0
 
     def submit(self, texts, version="v1", is_sent=True, webhook=None):
         manifest = read_manifest(self.models_dir / "deadly" / version)
@@ -79,7 +86,7 @@ class Submitter:
         """The ended job; workers that end meanwhile are started again."""
 
         def has_ended():
-            revive(workers)
+            self.lost += revive(workers)
             return self.read(job).has_ended
 
         eventually(has_ended, timeout_s)
@@ -95,10 +102,11 @@ class Submitter:
 
 
 def revive(workers):
-    """Start what has ended again, as a supervisor does."""
-    for one in workers:
-        if one.returncode is not None:
-            one.launch()
+    """Start what has ended again, as a supervisor does; how many that were."""
+    ended = [one for one in workers if one.returncode is not None]
+    for one in ended:
+        one.launch()
+    return len(ended)
 
 
 def kill_one(workers):
@@ -107,3 +115,51 @@ def kill_one(workers):
     if running:
         random.choice(running).kill()
     return len(running[:1])
+
+
+class Monitor(threading.Thread):
+    """What Flower is in its core: the tasks of a fleet, by the events of its workers."""
+
+    def __init__(self, celery):
+        super().__init__(daemon=True)
+        self._celery, self._receiver = celery, None
+        self._tasks, self.history = State(), []
+
+    def run(self):
+        """Receive events until `stop`."""
+        with self._celery.connection_for_read() as connection:
+            handlers = {"*": self._see}
+            self._receiver = EventReceiver(connection, handlers=handlers, app=self._celery)
+            self._receiver.capture(limit=None, timeout=None, wakeup=False)
+
+    def stop(self):
+        """Receive no more."""
+        self._receiver.should_stop = True
+        self.join(10)
+
+    def is_listening(self):
+        """Whether an event has come."""
+        return self._tasks.event_count > 0
+
+    def of(self, task_id):
+        """How a task looked after each event about it."""
+        return [task for task in self.history if task.uuid == task_id]
+
+    def _see(self, event):
+        self._tasks.event(event)
+        if task := self._tasks.tasks.get(event.get("uuid")):
+            self.history.append(copy(task))
+
+
+@contextmanager
+def monitored(celery):
+    """A monitor of workers that send no events of tasks unless told to, as Flower tells them."""
+    monitor = Monitor(celery)
+    monitor.start()
+    eventually(monitor.is_listening)  # workers send heartbeats
+    celery.control.enable_events()
+    try:
+        yield monitor
+    finally:
+        celery.control.disable_events()
+        monitor.stop()

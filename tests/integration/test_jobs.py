@@ -1,14 +1,25 @@
 """Jobs with real workers: they complete, whatever is lost, and only what is bad fails."""
 
+import ast
 import random
+import re
 import threading
 
 import pytest
 from celery.exceptions import TaskRevokedError
 
+from app.jobs.chunks import MAX_LOST_WORKERS
 from app.jobs.keys import JOBS_KEY
 from app.settings import Jobs
-from tests.integration.jobs import SETTINGS, Submitter, build_deadly, kill_one, revive, worker
+from tests.integration.jobs import (
+    SETTINGS,
+    Submitter,
+    build_deadly,
+    kill_one,
+    monitored,
+    revive,
+    worker,
+)
 from tests.models import activate
 from tests.processes import RedisServer, WorkerProcess, side_by_side
 from tests.waiting import eventually
@@ -16,6 +27,11 @@ from tests.waiting import eventually
 SECONDS = threading.Event()
 EVERY = {"MLSERVE_JOBS__MAX_BATCH_SIZE": "100", "MLSERVE_JOBS__TARGET_CHUNK_SECONDS": "0.2"}
 JOBS_QUEUE = "jobs.cpu"
+# What there is in Redis without any job: of the fleet, of versions, and of Celery.
+ALLOWED_KEYS = re.compile(
+    r"mlserve:(hosts?(:.*)?|pace:[0-9a-f]{64}|jobs(:active|:sweeper)?|desired)"
+    r"|_kombu\.binding.*|unacked.*"
+)
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +114,23 @@ def test_job_completes_and_its_celery_task_says_so(submitter, workers):
     assert submitter.redis.llen(JOBS_QUEUE) == 0
 
 
+def test_monitors_see_a_job_as_a_task_with_its_progress(submitter, workers):
+    with monitored(submitter.celery) as monitor:
+        job = submitter.submit(texts(6000, slow=True))
+        submitter.wait(job)
+        eventually(lambda: [seen for seen in monitor.of(job.id) if seen.state == "SUCCESS"])
+
+    running = [seen for seen in monitor.of(job.id) if seen.state == "PROGRESS"]
+    assert {(seen.name, seen.args) for seen in running} == {("mlserve.job", "('deadly-v1',)")}
+    done = [ast.literal_eval(seen.result)["completed"] for seen in running if seen.result]
+    assert done == sorted(done)
+    assert 0 < done[-1] < 6000
+    counts = {"total": 6000, "completed": 6000, "failed": 0, "cancelled": 0}
+    assert ast.literal_eval(monitor.of(job.id)[-1].result) == counts
+    chunks = {seen.name for seen in monitor.history if seen.parent_id == job.id}
+    assert chunks == {"mlserve.run_job_chunk"}
+
+
 def test_job_is_computed_with_the_version_it_was_submitted_for(submitter, workers):
     # Nothing but the job asks for v1.
     job = submitter.submit(texts(100), version="v1")
@@ -138,6 +171,7 @@ def test_only_the_texts_that_end_workers_fail(submitter, workers):
     job = submitter.submit(content)
     submitter.wait(job, workers, timeout_s=200)
 
+    assert submitter.lost <= 2 * MAX_LOST_WORKERS  # running out of memory costs none
     bad = {50: "text_given_up", 199: "text_out_of_memory", 333: "text_hung"}
     check(submitter, job, 400, bad)
     revive(workers)
@@ -246,6 +280,8 @@ def test_no_key_is_left_when_a_job_has_expired(submitter, workers):
     assert _keys_of(submitter.redis, job) == [f"mlserve:job:{job.id}:gone"]
     assert job.id not in [one.id for one in submitter.ledger.page(100).jobs]
     assert submitter.redis.zscore(JOBS_KEY, job.id) is None
+    others = [key.decode() for key in submitter.redis.keys("*") if job.id not in key.decode()]
+    assert [key for key in others if not ALLOWED_KEYS.fullmatch(key)] == []
 
 
 def _keys_of(client, job):

@@ -7,6 +7,8 @@ from app.jobs.chunks import (
     FIRST_CHUNK_TEXTS,
     GRACE_S,
     MAX_ATTEMPTS,
+    MAX_CHUNK_TEXTS,
+    MAX_LOST_WORKERS,
     RESEND_S,
     UNHELD_S,
     Chunks,
@@ -39,41 +41,52 @@ def begin(chunks, job, holder="w1"):
     return claim
 
 
-def poison(chunks, clock, job, text, why=""):
-    """Workers that are ended by one text, until the job has ended; how many were."""
+def poison(chunks, job, bad, why=""):
+    """Workers that are ended by some texts, until the job has ended; how many were."""
     ended = 0
     while not chunks.ledger.read(job.id).has_ended:
         chunks.sweep(job.id, ["alive"], True)
         for ticket in chunks.feed(job.id, job.spec):
             holder = f"w{ended}"
             claim = chunks.claim(job.id, ticket.first, holder, LEASE_S)
-            if text not in range(claim.first, claim.first + claim.count):
+            deadly = bad & set(range(claim.first, claim.first + claim.count))
+            if not deadly:
                 commit(chunks, claim)
                 continue
             ended += 1
             if claim.attempt > 1:
-                for index in range(claim.first, text + 1):
-                    assert chunks.mark(claim, holder, index, LEASE_S)
+                assert chunks.mark(claim, holder, min(deadly), LEASE_S)
             chunks.give_up(claim, holder, why)
     return ended
 
 
-@pytest.mark.parametrize("text", [0, 77, 199])
-def test_text_that_ends_workers_fails_alone(book, chunks, clock, text):
+@pytest.mark.parametrize("bad", [{0}, {77}, {199}, {0, 1}, {62, 63, 64, 65}, {*range(0, 200, 17)}])
+def test_texts_that_end_workers_fail_alone_and_cost_so_many_of_them(book, chunks, bad):
     job = submit(book, 200)
 
-    ended = poison(chunks, clock, job, text)
+    ended = poison(chunks, job, bad)
 
     failed = [row for row in results.rows(book, job.id) if row.error]
-    assert [(row.index, row.error.code) for row in failed] == [(text, "text_given_up")]
-    assert book.read(job.id).counts.succeeded == 199
-    assert ended == MAX_ATTEMPTS + 1  # in its chunk, marked in its chunk, and twice alone
+    assert [(row.index, row.error.code) for row in failed] == [
+        (text, "text_given_up") for text in sorted(bad)
+    ]
+    assert book.read(job.id).counts.succeeded == 200 - len(bad)
+    assert ended <= MAX_LOST_WORKERS * len(bad)
+
+
+def test_no_chunk_is_too_large_for_that_bound(redis_client, clock):
+    book = ledger(redis_client, clock)
+    chunks = Chunks(book)
+    commit(chunks, begin(chunks, submit(book, 64)), texts_per_s=1e6)
+    job = submit(book, 3 * MAX_CHUNK_TEXTS)
+
+    assert poison(chunks, job, {4321}) == MAX_LOST_WORKERS
 
 
 def test_text_that_hangs_fails_with_its_own_reason(book, chunks, clock):
     job = submit(book, 10)
 
-    poison(chunks, clock, job, 4, why="hung")
+    poison(chunks, job, {4}, why="hung")
 
     assert [row.error.code for row in results.rows(book, job.id) if row.error] == ["text_hung"]
 

@@ -7,7 +7,8 @@ import pytest
 from app import fleet
 from app.contract import HostState
 from app.jobs.chunks import GRACE_S, Chunks
-from app.jobs.sweeper import Sweeper
+from app.jobs.keys import SWEEPER_KEY
+from app.jobs.sweeper import LEASE_S, Sweeper
 from tests.unit.app.jobs.jobs import SPEC, Clock, commit, ledger, submit
 
 
@@ -18,13 +19,21 @@ class World:
         self.client, self.clock = client, Clock()
         self.book = ledger(client, self.clock)
         self.chunks = Chunks(self.book)
-        self.sent, self.told, self.revoked = [], [], set()
-        self.sweeper = Sweeper(
+        self.sent, self.told, self.before, self.revoked = [], [], [], set()
+        self.sweeper = self.another()
+
+    def another(self):
+        """One more sweeper: that of another worker."""
+        return Sweeper(
             self.chunks,
             pump=lambda job_id, spec: self.sent.extend(self.chunks.feed(job_id, spec)),
-            tell=self.told.append,
+            tell=self.tell,
             is_revoked=self.revoked.__contains__,
         )
+
+    def tell(self, job, before):
+        self.told.append(job)
+        self.before.append(before)
 
     def beat(self, hostname):
         state = HostState(
@@ -90,10 +99,10 @@ def test_end_that_could_not_be_told_is_told_again(world, redis_client):
     world.book.cancel(job.id)
     tell, failing = world.sweeper._tell, [ZeroDivisionError]
 
-    def broken(job):
+    def broken(*told):
         if failing:
             raise failing.pop()
-        tell(job)
+        tell(*told)
 
     world.sweeper._tell = broken
     with pytest.raises(ZeroDivisionError):
@@ -124,10 +133,9 @@ def test_job_that_cannot_be_looked_after_does_not_hold_up_others(world):
 
 def test_end_that_comes_while_progress_is_told_has_the_last_word(world):
     job = submit(world.book, 10)
-    told = world.told.append
 
-    def slow(job):
-        told(job)
+    def slow(job, before):
+        world.tell(job, before)
         world.book.cancel(job.id)
 
     world.sweeper._tell = slow
@@ -168,3 +176,62 @@ def test_job_that_vanished_is_let_go_of(world, redis_client):
 
     assert world.chunks.active() == []
     assert world.told == []
+
+
+def test_what_is_told_comes_with_what_was_told_before(world):
+    job = submit(world.book, 100)
+    world.sweeper.step()
+    world.chunks.claim(job.id, 0, "w1", 10)
+    world.sweeper.step()
+
+    assert world.before == [None, world.told[0]]
+    assert [job.started_at is None for job in world.told] == [True, False]
+
+
+def test_one_worker_at_a_time_looks_after_the_jobs(world, redis_client):
+    job, other = submit(world.book, 100), world.another()
+    world.sweeper.step()
+
+    other.step()
+
+    assert world.states() == [("in_progress", 0)]
+    assert other.pinned == {SPEC.ref}
+    assert 0 < redis_client.pttl(SWEEPER_KEY) <= LEASE_S * 1000
+    redis_client.delete(SWEEPER_KEY)  # as the end of the lease does
+    commit(world.chunks, world.chunks.claim(job.id, 0, "w1", 10))
+    other.step()
+    world.sweeper.step()
+    assert world.states() == [("in_progress", 0), ("in_progress", 64)]
+
+
+def test_worker_that_cannot_look_after_a_job_lets_others_try(world):
+    job, other = submit(world.book, 10), world.another()
+    world.sweeper._pump = lambda job_id, spec: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        world.sweeper.step()
+
+    other.step()
+
+    assert [ticket.job_id for ticket in world.sent] == [job.id]
+
+
+def test_every_worker_cancels_what_it_knows_as_revoked(world):
+    job, other = submit(world.book, 10), world.another()
+    world.sweeper.step()
+    world.revoked.add(job.id)
+
+    other.step()
+
+    assert world.book.read(job.id).status == "cancelled"
+
+
+def test_worker_that_ends_a_job_tells_of_it_at_once(world):
+    job, other = submit(world.book, 10), world.another()
+    world.sweeper.step()
+    commit(world.chunks, world.chunks.claim(job.id, 0, "w1", 10))
+
+    other.report(job.id)
+    other.report("no job")
+
+    assert world.states()[-1] == ("completed", 10)
+    assert world.chunks.active() == []
