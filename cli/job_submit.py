@@ -24,7 +24,7 @@ def _pairs(
     return {key: value for key, _, value in pairs}
 
 
-@click.command()
+@click.command(short_help="Submit the texts of a file as a job.")
 @click.argument(
     "path",
     metavar="FILE|-",

@@ -13,7 +13,7 @@ from cli.progress import show
 COMPLETED = "completed"
 
 
-@click.command()
+@click.command(short_help="Show the progress of a job until it has ended.")
 @click.argument("job_id", metavar="ID")
 @verb
 def watch(call: Call, job_id: str) -> None:

@@ -48,7 +48,7 @@ class SubmissionLost(Unavailable):
 class StorageFull(Unavailable):
     """Redis has too little free memory for this job."""
 
-    status, code, template = 507, "storage_full", "Redis has no memory left for {0} more bytes"
+    status, code = 507, "storage_full"
 
     @property
     def retry_after_s(self) -> int:

@@ -262,7 +262,7 @@ def test_without_redis_there_are_no_jobs(make_client):
 
 def test_job_that_redis_has_no_memory_for_is_refused(job_client, redis_client):
     used = redis_client.info("memory")["used_memory"]
-    redis_client.config_set("maxmemory", round(used * 1.3))
+    redis_client.config_set("maxmemory", round(used * 1.1))
     try:
         answer = submit(job_client)
     finally:
