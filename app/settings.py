@@ -71,7 +71,7 @@ class Models(Section, frozen=True):
 
 
 class Admin(Section, frozen=True):
-    """Who may change models over HTTP."""
+    """Who may change models over HTTP, and see the jobs of others."""
 
     token: Secret | None = None
 

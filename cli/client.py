@@ -30,9 +30,10 @@ class ServiceClient:
             timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=read_s),
         )
 
-    def get(self, path: str) -> Any:
-        """The decoded body; `ServiceUnreachable` or `RequestRefused`."""
-        return self._send("GET", path)
+    def get(self, path: str, token: str | None = None) -> Any:
+        """The decoded body; `ServiceUnreachable` or `RequestRefused`. `token` is `admin.token`."""
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        return self._send("GET", path, headers=headers)
 
     def post(self, path: str, body: Any) -> Any:
         """Send `body` as JSON; the decoded answer, `ServiceUnreachable` or `RequestRefused`."""

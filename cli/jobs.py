@@ -34,6 +34,7 @@ class Jobs:
 
     def __init__(self, settings: Settings) -> None:
         self._client = ServiceClient(settings, read_timeout_s=READ_TIMEOUT_S)
+        self._token = settings.admin.token
 
     def submit(self, upload: Upload, wanted: Wanted, key: str) -> Job:
         """The accepted job. Where the answer got lost it is sent again, with the same `key`."""
@@ -64,9 +65,9 @@ class Jobs:
         return job
 
     def page(self, limit: int, before: str | None) -> dict[str, Any]:
-        """`jobs`, the newest first, and `next_before`."""
+        """`jobs`, the newest first, and `next_before`; the operator's, who has `admin.token`."""
         more = f"&before={quote(before, safe='')}" if before else ""
-        page: dict[str, Any] = self._client.get(f"/jobs?limit={limit}{more}")
+        page: dict[str, Any] = self._client.get(f"/jobs?limit={limit}{more}", self._token)
         return page
 
     def follow(self, job_id: str) -> Iterator[Job]:

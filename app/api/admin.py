@@ -1,4 +1,4 @@
-"""API process. Who may change models over HTTP.
+"""API process. Who may change models over HTTP, and see the jobs of others.
 
 With `admin.token` whoever knows it; without, only callers on this machine, so that a service is
 usable out of the box and not open to a network. Neither counts on a header that a caller writes.
@@ -26,7 +26,7 @@ PROXY_HEADERS = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HT
 
 
 def check_admin(environ: Mapping[str, Any], admin: Admin) -> None:
-    """Return where a WSGI request may change models; `TokenRefused` or `AdminRefused` otherwise."""
+    """Return where a WSGI request is an operator's; `TokenRefused` or `AdminRefused` otherwise."""
     if admin.token is None:
         if not _is_local(environ):
             raise AdminRefused()

@@ -53,17 +53,17 @@ class RolloutNotFound(BadInput):
 
 
 class TokenRefused(BadInput):
-    """Routes that change models need the admin token."""
+    """Routes that change models or list all jobs need the admin token."""
 
     status, code = 401, "token_refused"
     template = "send 'Authorization: Bearer <admin.token>'"
 
 
 class AdminRefused(BadInput):
-    """Without an admin token, routes that change models answer only callers on the same machine."""
+    """Without an admin token, the routes that need one answer only callers on the same machine."""
 
     status, code = 403, "admin_refused"
-    template = "set admin.token to change models from other machines or through a proxy"
+    template = "set admin.token to do this from other machines or through a proxy"
 
 
 class SwapInProgress(BadInput):

@@ -144,8 +144,12 @@ def submit() -> Answer:
     parameter("before", "Jobs that are older than this one; `next_before` of the last page."),
 )
 @blp.raises(InvalidFields, JobNotFound, BrokerUnavailable, ServingError)
+@blp.admin
 def list_jobs() -> Answer:
-    """The jobs, the newest first."""
+    """The jobs of all callers, the newest first: for operators.
+
+    Whoever knows the id of a job can read and cancel it.
+    """
     has = services()
     limit = _integer("limit", DEFAULT_PAGE_JOBS, 1, MAX_PAGE_JOBS)
     before = request.args.get("before")

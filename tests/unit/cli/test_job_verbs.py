@@ -378,3 +378,15 @@ def test_list_shows_the_newest_first(mlserve, server, job_id):
     assert lines[1].split()[1:6] == ["completed", "1", "of", "1", "1"]
     shown = json.loads(mlserve("job", "list", "--json", "--limit", "1").stdout)
     assert [job["id"] for job in shown["jobs"]] == [newer]
+
+
+def test_list_is_asked_for_with_the_token_of_the_operator_and_nothing_else_is(
+    mlserve, server, job_id, monkeypatch
+):
+    monkeypatch.setenv("MLSERVE_ADMIN__TOKEN", "correct-horse-battery-staple")
+
+    mlserve("job", "list")
+    mlserve("job", "status", job_id)
+
+    given = [headers.get("Authorization") for _, _, headers, _ in server.requests]
+    assert given == ["Bearer correct-horse-battery-staple", None]

@@ -1,4 +1,4 @@
-"""Who may change models over HTTP."""
+"""Who may change models over HTTP, and see the jobs of others."""
 
 import logging
 
@@ -10,17 +10,19 @@ from app.settings import Admin
 
 TOKEN = "correct-horse-battery-staple"
 PREDICTING = {"/predict", "/batch-predict", "/jobs", "/jobs/{job_id}"}
+LISTING = ("/jobs", "get")
 OPEN, CLOSED = Admin(), Admin(token=TOKEN)
 
 
-def changing(client):
-    """Every operation that is not a GET, nor about predictions."""
-    return [
+def operations(client):
+    """Every operation that is not a GET, nor about predictions; and the list of all jobs."""
+    changing = [
         (path, method)
         for path, item in client.get("/openapi.json").json["paths"].items()
         for method in item
         if method not in ("get", "parameters") and path not in PREDICTING
     ]
+    return [*changing, LISTING]
 
 
 def call(client, path, method, **options):
@@ -33,7 +35,7 @@ def closed(make_client):
     return make_client(admin=CLOSED)
 
 
-def test_routes_that_change_models_are_the_documented_ones(client):
+def test_routes_for_operators_are_the_documented_ones(client):
     paths = client.get("/openapi.json").json["paths"]
 
     guarded = {
@@ -43,19 +45,19 @@ def test_routes_that_change_models_are_the_documented_ones(client):
         if method != "parameters" and "security" in operation
     }
 
-    assert guarded == set(changing(client)) != set()
+    assert guarded == set(operations(client)) != set()
 
 
-def test_every_route_that_changes_models_asks_for_the_token(closed):
-    for path, method in changing(closed):
+def test_every_route_for_operators_asks_for_the_token(closed):
+    for path, method in operations(closed):
         answer = call(closed, path, method)
 
         assert (answer.status_code, answer.json["code"]) == (401, "token_refused"), path
         assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
-def test_every_route_that_changes_models_refuses_other_machines_without_a_token(client):
-    for path, method in changing(client):
+def test_every_route_for_operators_refuses_other_machines_without_a_token(client):
+    for path, method in operations(client):
         answer = call(client, path, method, environ_overrides={"REMOTE_ADDR": "192.0.2.7"})
 
         assert (answer.status_code, answer.json["code"]) == (403, "admin_refused"), path
@@ -66,7 +68,7 @@ def test_token_lets_in_from_anywhere(closed):
     headers = {"Authorization": f"Bearer {TOKEN}"}
     elsewhere = {"REMOTE_ADDR": "192.0.2.7", "HTTP_X_FORWARDED_FOR": "198.51.100.1"}
 
-    for path, method in changing(closed):
+    for path, method in operations(closed):
         answer = call(closed, path, method, headers=headers, environ_overrides=elsewhere)
 
         assert answer.json["code"] in ("invalid_fields", "broker_unavailable"), path
@@ -151,7 +153,7 @@ def test_token_is_in_no_log_line_and_no_answer(closed, caplog):
     caplog.set_level(logging.DEBUG)
     given = {"Authorization": f"Bearer {TOKEN}"}
 
-    answers = [call(closed, path, method, headers=given) for path, method in changing(closed)]
+    answers = [call(closed, path, method, headers=given) for path, method in operations(closed)]
     answers += [call(closed, "/nothing", "post", headers=given)]
 
     assert not any(TOKEN in str(vars(record)) for record in caplog.records)
