@@ -48,6 +48,7 @@ def worker(service):
 def celery(service):
     app = make_celery(Settings(redis=Redis(url=service[2].url)), "cli")
     yield app
+    app.backend.result_consumer.stop()
     app.backend.client.close()
     app.close()
 

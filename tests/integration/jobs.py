@@ -97,6 +97,7 @@ class Submitter:
 
     def close(self):
         self.redis.close()
+        self.celery.backend.result_consumer.stop()
         self.celery.backend.client.close()
         self.celery.close()
 
