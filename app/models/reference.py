@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from app.models.base import Document
+from app.models.tally import Tally
 
 REFERENCE_FILE = "reference.json"
 
@@ -45,7 +46,8 @@ class Reference(Document, frozen=True, kw_only=True):
     learned from, and knows more of their tokens, than it will be with any live text:
     `predicted_shares`, by the label that the model gave; `confidence`, its greatest probability;
     `unknown_tokens`, the share of a text's tokens that are not in the vocabulary (0 for a text
-    without tokens), and `unknown_token_share`, that share over all tokens together.
+    without tokens), and `unknown_token_share`, that share over all tokens together; `quality`, how
+    often it was right and how sure it was. Versions that were trained without it have none.
     """
 
     reference: Literal[1] = 1
@@ -58,3 +60,4 @@ class Reference(Document, frozen=True, kw_only=True):
     confidence: Histogram
     unknown_tokens: Histogram
     unknown_token_share: Share
+    quality: Tally | None = None

@@ -13,6 +13,7 @@ from app.models.reference import (
     Histogram,
     Reference,
 )
+from app.models.tally import Tally
 from app.preprocessing.pipeline import Pipeline
 from app.training.data import Labelled
 
@@ -37,7 +38,14 @@ def measure(
         confidence=Histogram.of(np.max(probabilities, axis=1).tolist(), SHARE_EDGES),
         unknown_tokens=Histogram.of((u / max(1, n) for u, n in unknown), SHARE_EDGES),
         unknown_token_share=round(sum(u for u, _ in unknown) / max(1, all_tokens), DIGITS),
+        quality=quality(held_out, probabilities, names),
     )
+
+
+def quality(held_out: Labelled, probabilities: Any, names: Sequence[str]) -> Tally:
+    """How often probabilities (n, labels) for the n held-out texts are right, and how sure."""
+    true = [names.index(label) for label in held_out.labels]
+    return Tally.of(names, zip(true, probabilities.tolist(), strict=True))
 
 
 def _unknown(pipeline: Pipeline, text: str) -> tuple[int, int]:

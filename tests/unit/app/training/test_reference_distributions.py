@@ -62,6 +62,22 @@ def test_held_out_part_gives_answers_and_unknown_tokens():
     assert found.unknown_token_share == round(4 / 6, 6)
 
 
+def test_held_out_part_gives_how_often_it_was_right():
+    found = reference().quality
+
+    assert found.confusion == {"pos": {"pos": 1}, "neg": {"neg": 1, "pos": 1}}
+    assert [(b.texts, b.hits) for b in found.bins if b.texts] == [(1, 1), (1, 1), (1, 0)]
+    assert found.scored == 3
+    assert found.brier == pytest.approx(0.08 + 0.5 + 2 * 0.96**2)
+
+
+def test_reference_of_an_older_training_has_no_quality():
+    raw = msgspec.to_builtins(reference())
+    del raw["quality"]
+
+    assert msgspec.convert(raw, Reference).quality is None
+
+
 def test_reference_comes_back_from_json_and_refuses_unknown_fields():
     encoded = msgspec.json.encode(reference())
 
