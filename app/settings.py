@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-SECRET_KEYS = ("admin.token", "jobs.webhook_secret")
+SECRET_KEYS = ("admin.token", "jobs.webhook_secret", "monitoring.feedback_secret")
 # In place of a secret.
 MASK = "***"
 
@@ -111,10 +111,15 @@ class Jobs(Section, frozen=True):
 
 
 class Monitoring(Section, frozen=True):
-    """Prometheus metrics."""
+    """Prometheus metrics, and how good predictions are by the feedback on them."""
 
     enabled: bool = True
     port: Port = 9090
+    feedback: bool = False
+    feedback_ttl_seconds: Annotated[int, msgspec.Meta(ge=1, le=2_592_000)] = 604_800
+    feedback_window_seconds: Annotated[int, msgspec.Meta(ge=60, le=2_592_000)] = 86_400
+    feedback_min_texts: PositiveInt = 100
+    feedback_secret: Secret | None = None
 
 
 class Logging(Section, frozen=True):

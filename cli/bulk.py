@@ -7,7 +7,7 @@ What is no text for a model is not sent and has an error of its own.
 import itertools
 import shlex
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,8 @@ from cli.tables import format_of, written
 from cli.upload import Upload, Wanted
 
 ADDED = ("label", "confidence", "truncated", "error")
+# Where answers have one.
+PREDICTION_ID = "prediction_id"
 LOCAL_TEXTS = 1000
 
 # What is wrong with a text; None where it may be sent.
@@ -66,8 +68,9 @@ def predict_by_job(call: Call, task: Task) -> dict[str, Any]:
         job_id = jobs.submit(upload, Wanted(task.model), str(uuid.uuid4()))["id"]
     with going_on(job_id, task.command(job_id)):
         job = show(jobs.follow(job_id), call.as_json)
+        added = (*ADDED, PREDICTION_ID) if call.settings.monitoring.feedback else ADDED
         with closing(jobs.rows(job_id)) as rows:
-            counted = _write(task, problem_of, rows)
+            counted = _write(task, problem_of, rows, added)
     told = {name: job[name] for name in ("id", "status", "model_version")}
     return told | counted
 
@@ -92,14 +95,16 @@ def _local_rows(local: LocalSource, source: Source, problem_of: ProblemOf) -> It
         yield from local.classify(part)
 
 
-def _write(task: Task, problem_of: ProblemOf, answers: Iterator[Row]) -> dict[str, Any]:
+def _write(
+    task: Task, problem_of: ProblemOf, answers: Iterator[Row], added: Sequence[str] = ADDED
+) -> dict[str, Any]:
     rows, failed, names = 0, 0, dict[str, str]()
     with written(task.output) as write:
         for record, answer in _joined(task.source, problem_of, answers):
-            names = names or _names(record)
+            names = names or _names(record, added)
             if not record.columns.keys().isdisjoint(names.values()):
                 raise task.source.wrong(f"row {rows + 1} has a key that the first row has not")
-            write(record.columns | {names[name]: answer.get(name) for name in ADDED})
+            write(record.columns | {names[name]: answer.get(name) for name in added})
             rows += 1
             failed += "error" in answer
     return {"output": str(task.output), "rows": rows, "failed": failed}
@@ -121,6 +126,6 @@ def _joined(
         raise source.wrong("there are more results than texts: was it changed?")
 
 
-def _names(record: Record) -> dict[str, str]:
+def _names(record: Record, added: Sequence[str]) -> dict[str, str]:
     """What is added to a row, under names that it has not."""
-    return {name: f"predicted_{name}" if name in record.columns else name for name in ADDED}
+    return {name: f"predicted_{name}" if name in record.columns else name for name in added}

@@ -40,6 +40,12 @@ class ServiceClient:
         headers = {"Content-Type": "application/json"}
         return self._send("POST", path, json.dumps(body).encode(), headers)
 
+    def told(self, path: str, body: Any) -> tuple[Any, Mapping[str, str]]:
+        """As `post`, with the headers of the answer."""
+        headers = {"Content-Type": "application/json"}
+        answer = self._request("POST", path, body=json.dumps(body).encode(), headers=headers)
+        return _decode(answer.data), answer.headers
+
     def delete(self, path: str) -> Any:
         """The decoded body; `ServiceUnreachable` or `RequestRefused`."""
         return self._send("DELETE", path)

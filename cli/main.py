@@ -7,6 +7,7 @@ import click
 from app.errors import ServingError
 from cli.benchmark import benchmark
 from cli.config import config
+from cli.feedback import feedback
 from cli.job import job
 from cli.list import list_models
 from cli.load import load
@@ -20,7 +21,7 @@ from cli.unload import unload
 
 VERBS = (
     *(serve, predict, load, swap, rollback, unload, list_models),
-    *(job, stats, benchmark, train, config),
+    *(job, feedback, stats, benchmark, train, config),
 )
 
 

@@ -10,6 +10,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from app.errors import PortTaken
 from app.models.catalog import Catalog
+from app.monitoring.feedback_metrics import FeedbackCollector
 from app.monitoring.fleet_metrics import FleetCollector
 from app.settings import Settings
 from cli.inventory import look_at_fleet
@@ -35,6 +36,8 @@ def serve_metrics(settings: Settings, directory: Path) -> Callable[[], None]:
     LiveCollector(registry, directory)
     catalog = Catalog(settings.models_dir, settings.default_model)
     registry.register(FleetCollector(catalog, lambda: look_at_fleet(settings)))
+    if settings.monitoring.feedback:
+        registry.register(FeedbackCollector(settings, catalog))
     host, port = settings.server.host, settings.monitoring.port
     try:
         server, thread = start_http_server(port, host, registry)

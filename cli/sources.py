@@ -15,7 +15,7 @@ LOCAL_DEADLINE_S = 3600.0
 # `label` and `confidence`, with `scores` where they were asked for, and `truncated` where the text
 # was; or `error`.
 Row = dict[str, Any]
-KEYS = ("label", "confidence", "scores", "truncated")
+KEYS = ("label", "confidence", "scores", "truncated", "prediction_id")
 
 
 class Source(Protocol):

@@ -233,7 +233,8 @@ class JobRunner:
 
 def _scores(claim: Claim, outcomes: Sequence[Outcome]) -> list[float]:
     question, nothing = claim.spec.question, [0.0] * len(claim.spec.labels)
-    if question is None or question.top_k is None:
+    is_asked = question is not None and question.top_k is not None
+    if not (is_asked or claim.spec.with_scores):
         return []
     return [score for outcome in outcomes for score in outcome.probabilities or nothing]
 

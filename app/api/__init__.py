@@ -15,15 +15,18 @@ from app.api.gate import Gate
 from app.api.routes import BLUEPRINTS
 from app.api.routes.docs import ASSETS, PAGE
 from app.api.routes.docs import blp as docs
+from app.api.routes.feedback import blp as feedback
 from app.api.routes.metrics import blp as metrics
 from app.api.scope import RequestScope
 from app.api.services import Services, attach, services_of
+from app.inference.feedback import Feedback
 from app.inference.gateway import CeleryGateway, Gateway
 from app.inference.jobs import BulkJobs
 from app.inference.rollouts import Rollouts
 from app.inference.service import Predictions
 from app.inference.tasks import Tasks
 from app.models.catalog import Catalog
+from app.monitoring.feedback_metrics import FeedbackCollector
 from app.monitoring.fleet_metrics import FleetCollector
 from app.monitoring.metrics import Metrics
 from app.settings import Settings
@@ -71,17 +74,29 @@ def create_app(settings: Settings, gateway: Gateway | None = None) -> Flask:
         counted.include(FleetCollector(catalog, predictions.fleet))
     rollouts = Rollouts(settings, Catalog(settings.models_dir, settings.default_model), gateway)
     jobs = BulkJobs(settings, predictions, gateway.now)
-    gate = Gate(settings.limits)
-    attach(app, Services(settings, gate, predictions, rollouts, jobs, Tasks(jobs), exporter))
+    given = _feedback(settings, catalog, gateway, counted)
+    gate, tasks = Gate(settings.limits), Tasks(jobs)
+    attach(app, Services(settings, gate, predictions, rollouts, jobs, tasks, exporter, given))
     api = Api(app)
     api.spec.components.security_scheme(ADMIN, ADMIN_SCHEME)
+    there = {metrics: exporter is not None, feedback: given is not None}
     for blueprint in BLUEPRINTS:
-        if blueprint is not metrics or exporter is not None:
+        if there.get(blueprint, True):
             api.register_blueprint(blueprint)
     app.register_blueprint(docs)
     log_accesses(app)
     app.wsgi_app = RequestScope(app.wsgi_app)  # type: ignore[method-assign]
     return app
+
+
+def _feedback(
+    settings: Settings, catalog: Catalog, gateway: Gateway, counted: Metrics | None
+) -> Feedback | None:
+    if not settings.monitoring.feedback:
+        return None
+    if counted:
+        counted.include(FeedbackCollector(settings, catalog))
+    return Feedback(settings, catalog, gateway.now)
 
 
 def create_front(settings: Settings, gateway: Gateway | None = None) -> Front:

@@ -7,6 +7,7 @@ from flask import Flask, current_app
 
 from app.api.exporter import Exporter
 from app.api.gate import Gate
+from app.inference.feedback import Feedback
 from app.inference.jobs import BulkJobs
 from app.inference.rollouts import Rollouts
 from app.inference.service import Predictions
@@ -19,7 +20,10 @@ _KEY = "mlserve"
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The collaborators of every view; `exporter` is None where monitoring is disabled."""
+    """The collaborators of every view.
+
+    `exporter` is None where monitoring is disabled, `feedback` where nobody may give any.
+    """
 
     settings: Settings
     gate: Gate
@@ -28,6 +32,7 @@ class Services:
     jobs: BulkJobs
     tasks: Tasks
     exporter: Exporter | None
+    feedback: Feedback | None = None
 
     @property
     def metrics(self) -> Metrics | None:
@@ -38,6 +43,8 @@ class Services:
         """Stop all threads and close all connections; who still waits is told so."""
         self.predictions.close()
         self.jobs.close()
+        if self.feedback:
+            self.feedback.close()
 
 
 def attach(app: Flask, services: Services) -> None:

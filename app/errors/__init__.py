@@ -3,7 +3,7 @@
     ServingError
     |- BadInput (4xx, the caller's mistake)
     |  |- MalformedBody, UnsupportedMediaType, BodyTooLarge, InvalidFields
-    |  |- ModelNotFound, RolloutNotFound
+    |  |- ModelNotFound, PredictionNotFound, RolloutNotFound
     |  |- JobNotFound, (410) JobGone, JobEmpty, (413) JobTooLarge, JsonTooLarge, WebhookRefused
     |  |- (409) CancelRefused, SubmissionInProgress, (422) IdempotencyKeyReused
     |  |- TaskNotFound, (410) TaskCancelled
@@ -109,6 +109,7 @@ from app.errors.refusals import (
     ModelActive,
     ModelNotFound,
     NoPreviousVersion,
+    PredictionNotFound,
     RolloutNotFound,
     SwapInProgress,
     TokenRefused,
@@ -154,6 +155,7 @@ __all__ = [
     "NotReady",
     "Overloaded",
     "PortTaken",
+    "PredictionNotFound",
     "PredictionTimeout",
     "RedisNotReady",
     "RedisServerMissing",

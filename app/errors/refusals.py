@@ -45,6 +45,13 @@ class ModelNotFound(BadInput):
     template = "model {0!r} does not exist; there are: {1}"
 
 
+class PredictionNotFound(BadInput):
+    """There is no prediction with this id, or it is too old for feedback."""
+
+    status, code = 404, "prediction_not_found"
+    template = "no prediction has this id; feedback is taken for {0} s"
+
+
 class RolloutNotFound(BadInput):
     """There is no swap or load with this id, or it ended too long ago."""
 

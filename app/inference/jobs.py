@@ -129,7 +129,12 @@ class BulkJobs:
         """What a job is to do, its version pinned now; `options` are the other fields."""
         target, queue = self._predictions.pin(model_version)
         return JobSpec(
-            ref=target.ref, digest=target.digest, labels=target.labels, queue=queue, **options
+            ref=target.ref,
+            digest=target.digest,
+            labels=target.labels,
+            queue=queue,
+            with_scores=self._settings.monitoring.feedback,
+            **options,
         )
 
     def read(self, job_id: str) -> Job:

@@ -30,6 +30,8 @@ Source = Literal["hit", "miss", "coalesced"]
 class Answer(NamedTuple):
     """Outcomes in the order of the texts; `labels` names their probabilities.
 
+    `digest` is that of the version.
+
     `remembered` texts came from the cache, `joined` ones shared a computation that was on its way
     for another request; the rest was computed for this one.
     """
@@ -39,6 +41,7 @@ class Answer(NamedTuple):
     outcomes: list[Outcome]
     remembered: int
     joined: int
+    digest: str
 
     @property
     def source(self) -> Source:
@@ -117,7 +120,8 @@ class Predictions:
             for place, outcome in zip(missing, computed, strict=True):
                 outcomes[place] = outcome
         found = [outcome for outcome in outcomes if outcome is not None]
-        return Answer(target.ref, target.labels, found, len(texts) - len(missing), joined)
+        remembered = len(texts) - len(missing)
+        return Answer(target.ref, target.labels, found, remembered, joined, target.digest)
 
     def fleet(self) -> Fleet:
         """The last look at the workers; `catalog` then goes by what they work towards."""

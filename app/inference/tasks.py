@@ -5,6 +5,7 @@ Celery by the same id. It is in no list of jobs.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from app.errors import (
@@ -18,7 +19,7 @@ from app.errors import (
 from app.inference.gateway import broker_errors
 from app.inference.jobs import BulkJobs
 from app.jobs.answers import answer
-from app.jobs.records import Job, Question
+from app.jobs.records import Job, Question, Row
 
 # So much later than its time limit may a caller hear that a task goes on with it. Redis takes a few
 # milliseconds for that, unless it hangs.
@@ -60,11 +61,13 @@ class Tasks:
             raise TaskNotFound(task_id)
         return job, job.spec.question
 
-    def answer(self, job: Job, question: Question) -> dict[str, Any]:
+    def answer(
+        self, job: Job, question: Question, id_of: Callable[[Row], str | None] | None = None
+    ) -> dict[str, Any]:
         """The prediction of a task that has ended, or why there is none; see `app.jobs.answers`."""
         try:
             with broker_errors():
-                return answer(self._jobs.ledger, job, question)
+                return answer(self._jobs.ledger, job, question, id_of)
         except (JobNotFound, JobGone):
             raise TaskNotFound(job.id) from None
 

@@ -3,6 +3,7 @@
 `GET /tasks/<id>` and Celery's `AsyncResult(id)` give the same.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from app.contract import Failure
@@ -22,9 +23,12 @@ from app.jobs.results import rows
 _TEXT_ERRORS = {cls.code: cls for cls in (TextOutOfMemory, TextGivenUp, TextHung)}
 
 
-def answer(ledger: Ledger, job: Job, question: Question) -> dict[str, Any]:
+def answer(
+    ledger: Ledger, job: Job, question: Question, id_of: Callable[[Row], str | None] | None = None
+) -> dict[str, Any]:
     """The prediction that `question` asked for, of a task that has ended, in JSON types.
 
+    `id_of` gives predictions their ids for feedback.
     Raises `TaskCancelled`, `JobExpired` or `JobFailed`, the `TextFailed` of a lone text, `JobGone`
     and redis errors.
     """
@@ -33,12 +37,13 @@ def answer(ledger: Ledger, job: Job, question: Question) -> dict[str, Any]:
     took_ms = round(((job.ended_at or job.created_at) - job.created_at) * 1000, 3)
     ref = job.spec.ref
     if question.is_batch:
-        items = [_item(row) for row in found]
+        items = [_item(row) | _id(row, id_of) for row in found]
         return {"predictions": items, "total_latency_ms": took_ms, "model_version": ref}
     if (failure := found[0].error) is not None:
         raise _TEXT_ERRORS.get(failure.code, TextFailed)()
     body = _item(found[0]) | {"latency_ms": took_ms, "model_version": ref}
-    return body | _best(job.spec.labels, found[0].scores, question.top_k)
+    body |= _best(job.spec.labels, found[0].scores, question.top_k)
+    return body | _id(found[0], id_of)
 
 
 def _check(job: Job) -> None:
@@ -58,12 +63,17 @@ def _item(row: Row) -> dict[str, Any]:
     return {"label": row.label, "confidence": row.confidence} | cut
 
 
+def _id(row: Row, id_of: Callable[[Row], str | None] | None) -> dict[str, Any]:
+    found = id_of(row) if id_of else None
+    return {} if found is None else {"prediction_id": found}
+
+
 def _failure(failure: Failure) -> dict[str, str]:
     return {"code": failure.code, "message": failure.message}
 
 
 def _best(labels: list[str], scores: list[float] | None, top_k: int | None) -> dict[str, Any]:
-    if scores is None:
+    if scores is None or top_k is None:
         return {}
     pairs = sorted(zip(labels, scores, strict=True), key=lambda pair: -pair[1])
     return {"scores": [{"label": label, "score": score} for label, score in pairs[:top_k]]}

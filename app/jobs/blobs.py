@@ -4,6 +4,7 @@ Texts come in blocks of `BLOCK_TEXTS`, so that the block of a text follows from 
 come as chunks were computed.
 """
 
+import struct
 import sys
 import zlib
 from array import array
@@ -49,9 +50,8 @@ class Results(msgspec.Struct, frozen=True, array_like=True):
         """Probabilities of one text, in the order of the labels; None where they are not kept."""
         if not self.scores:
             return None
-        scores = _array("d", self.scores)
-        labels = len(scores) // len(self)
-        return list(scores[place * labels : (place + 1) * labels])
+        labels = len(self.scores) // 8 // len(self)
+        return list(struct.unpack_from(f"<{labels}d", self.scores, place * labels * 8))
 
 
 def failed(failure: Failure) -> bytes:

@@ -43,6 +43,7 @@ class JobSpec(Message, frozen=True, kw_only=True):
     `ref` and `digest` pin the version, `labels` are those of its manifest in their order, `queue`
     is that of its device. `webhook` is an address that is told when the job has ended. With a
     `question` it is a task: a prediction that is asked for by its id, and in no list of jobs.
+    `with_scores` keeps the probabilities of all labels with the results, for feedback on them.
     """
 
     ref: str
@@ -52,6 +53,7 @@ class JobSpec(Message, frozen=True, kw_only=True):
     metadata: Metadata = msgspec.field(default_factory=dict)
     webhook: str | None = None
     question: Question | None = None
+    with_scores: bool = False
 
 
 class Counts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -122,8 +124,9 @@ class Page(msgspec.Struct, frozen=True):
 class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of results: a label and its probability, or why there is none.
 
-    `scores` has a probability for each label of the model; only of a task that asks for them.
-    `truncated` tells that the text was longer than the model reads.
+    `scores` has a probability for each label of the model, where they are kept. `truncated` tells
+    that the text was longer than the model reads. `prediction_id` is what feedback on it is given
+    by, where that is on.
     """
 
     index: int
@@ -133,6 +136,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     error: Failure | None = None
     scores: list[float] | None = None
     truncated: bool = False
+    prediction_id: str | None = None
 
 
 class Claim(msgspec.Struct, frozen=True):

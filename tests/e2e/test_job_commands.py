@@ -24,6 +24,7 @@ ENV = {
     # Small chunks: what is looked at should be under way.
     "MLSERVE_JOBS__TARGET_CHUNK_SECONDS": "0.05",
     "MLSERVE_JOBS__MAX_BATCH_SIZE": "10",
+    "MLSERVE_MONITORING__FEEDBACK": "true",
 }
 
 
@@ -38,7 +39,8 @@ class Service:
 
     @contextmanager
     def running(self):
-        self.config.write_text(yaml.safe_dump({"server": {"port": self.api.port}}))
+        known = {"server": {"port": self.api.port}, "monitoring": {"feedback": True}}
+        self.config.write_text(yaml.safe_dump(known))
         with self.redis, side_by_side(self.worker, self.api):
             eventually(lambda: self.run("predict", "good").returncode == 0, 30)
             yield
@@ -161,6 +163,34 @@ def test_end_is_told_by_webhook(service, reviews):
     shown = json.loads(service.run("job", "status", job["id"], "--json").stdout)
     assert json.loads(seen.body) == shown
     assert seen.headers["X-Mlserve-Webhook-Id"] == job["id"]
+
+
+def test_true_labels_of_a_predicted_file_are_counted(service, tmp_path):
+    texts, predicted = tmp_path / "texts.txt", tmp_path / "out.csv"
+    texts.write_text("\n".join(f"a good day, {number}" for number in range(200)))
+    done = service.run("predict", "--file", texts, "--output", predicted)
+    assert done.returncode == 0, done.stderr
+    with predicted.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["label"] for row in rows} == {"positive"}
+    labels = tmp_path / "labels.csv"
+    told = [
+        f"{row['prediction_id']},{'positive' if n % 10 else 'negative'}"
+        for n, row in enumerate(rows)
+    ]
+    labels.write_text("\n".join(["prediction_id,label", *told]))
+
+    given, again = service.run("feedback", labels), service.run("feedback", labels)
+
+    assert (given.returncode, again.returncode) == (0, 0), given.stderr
+    assert given.stdout == "200 rows: 200 recorded, 0 corrected, 0 duplicate, 0 skipped\n"
+    assert again.stdout == "200 rows: 0 recorded, 0 corrected, 200 duplicate, 0 skipped\n"
+    shown = json.loads(service.run("feedback", "--show", "sentiment", "--json").stdout)
+    live = {figure["name"]: figure["live"] for figure in shown["windows"][0]["figures"]}
+    assert (shown["model_version"], shown["windows"][0]["texts"]) == (MODEL, 200)
+    assert live["accuracy"] == 0.9
+    # The probabilities of all labels come from the worker.
+    assert 0 < live["brier"] < 2
 
 
 def test_webhook_to_another_host_is_refused(service, reviews):

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from flask import Response, request
+from msgspec.structs import replace
 
 from app.api.extensions import REQUEST_ID_HEADER, RETRY_AFTER_HEADER, Blueprint
 from app.api.front import DEPARTURE
@@ -216,7 +217,14 @@ def _ask_again(job: Job) -> dict[str, str]:
 
 
 def _rows(job_id: str) -> Iterator[Row]:
-    return services().jobs.rows(job_id[:MAX_ID_CHARS], _integer("after", -1, -1, 1 << 53))
+    has, name = services(), job_id[:MAX_ID_CHARS]
+    rows = has.jobs.rows(name, _integer("after", -1, -1, 1 << 53))
+    id_of = has.feedback.ids_of(has.jobs.read(name)) if has.feedback else _no_id
+    return (replace(row, scores=None, prediction_id=id_of(row)) for row in rows)
+
+
+def _no_id(row: Row) -> None:
+    return None
 
 
 def _streamed(rows: Iterator[Row]) -> Response:

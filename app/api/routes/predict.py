@@ -125,6 +125,7 @@ async def predict(has: Services, call: Call) -> Answered:
         model_version=result.ref,
         scores=_scores(result, body.top_k),
         truncated=item.truncated,
+        prediction_id=(await _ids(has, result))[0] if has.feedback else msgspec.UNSET,
     )
     return _respond(call, answer, result)
 
@@ -161,6 +162,8 @@ async def batch_predict(has: Services, call: Call) -> Answered:
     items = [_item(result.labels, outcome) for outcome in result.outcomes]
     if has.metrics:
         _count(has.metrics, result.ref, items)
+    if has.feedback:
+        items = [_named(*pair) for pair in zip(items, await _ids(has, result), strict=True)]
     answer = BatchPrediction(
         predictions=items,
         total_latency_ms=elapsed_ms(call.started),
@@ -232,6 +235,17 @@ def _item(labels: list[str], outcome: Outcome) -> Labelled | Failed:
     confidence = max(probabilities)
     label = labels[probabilities.index(confidence)]
     return Labelled(label, confidence, outcome.truncated or msgspec.UNSET)
+
+
+async def _ids(has: Services, result: Answer) -> list[str | msgspec.UnsetType]:
+    found = await has.feedback.ids(result) if has.feedback else []
+    return [one or msgspec.UNSET for one in found]
+
+
+def _named(item: Labelled | Failed, prediction_id: str | msgspec.UnsetType) -> Labelled | Failed:
+    if isinstance(item, Failed):
+        return item
+    return Labelled(item.label, item.confidence, item.truncated, prediction_id)
 
 
 def _scores(result: Answer, top_k: int | None) -> list[Score] | msgspec.UnsetType:

@@ -47,11 +47,13 @@ blp = Blueprint("tasks", __name__, description="Predictions that nobody waits fo
 @blp.raises(TaskNotFound, TaskCancelled, *NO_ANSWER, BrokerUnavailable, ServingError)
 def get_task(task_id: str) -> Response:
     """The answer of a request with `Prefer: respond-async`, or of one that timed out."""
-    tasks = services().tasks
+    has = services()
+    tasks, feedback = has.tasks, has.feedback
     job, question = tasks.read(task_id[:MAX_ID_CHARS])
     if not job.has_ended:
         return _answer(pending_task(job.id), 202, {"Retry-After": str(ASK_AGAIN_S)})
-    return _answer(tasks.answer(job, question), 200, {})
+    id_of = feedback.ids_of(job) if feedback else None
+    return _answer(tasks.answer(job, question, id_of), 200, {})
 
 
 def _answer(body: dict[str, Any], status: int, headers: dict[str, str]) -> Response:

@@ -7,6 +7,7 @@ from marshmallow import Schema, ValidationError, fields
 from marshmallow.validate import Length
 
 from app.api.schemas.predict import (
+    PREDICTION_ID,
     BatchItemSchema,
     FailureSchema,
     ModelVersion,
@@ -142,6 +143,7 @@ class RowSchema(Schema):
     confidence = fields.Float(metadata={"minimum": 0, "maximum": 1})
     truncated = fields.Boolean(metadata={"description": "Only where true: it was cut off."})
     error = fields.Nested(FailureSchema)
+    prediction_id = fields.String(metadata=PREDICTION_ID)
 
 
 class TaskSchema(Schema):
@@ -159,6 +161,7 @@ class TaskResultSchema(Schema):
     latency_ms = fields.Float(metadata={"description": "Milliseconds until it was ready."})
     scores = fields.List(fields.Nested(ScoreSchema))
     truncated = fields.Boolean(metadata={"description": "Only where true: the text was cut off."})
+    prediction_id = fields.String(metadata=PREDICTION_ID)
     predictions = fields.List(fields.Nested(BatchItemSchema))
     total_latency_ms = fields.Float(metadata={"description": "Milliseconds until it was ready."})
     model_version = fields.String(required=True)

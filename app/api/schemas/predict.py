@@ -94,6 +94,7 @@ class Prediction(msgspec.Struct, frozen=True):
     model_version: str
     scores: list[Score] | msgspec.UnsetType = msgspec.UNSET
     truncated: bool | msgspec.UnsetType = msgspec.UNSET
+    prediction_id: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Labelled(msgspec.Struct, frozen=True):
@@ -102,6 +103,7 @@ class Labelled(msgspec.Struct, frozen=True):
     label: str
     confidence: float
     truncated: bool | msgspec.UnsetType = msgspec.UNSET
+    prediction_id: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Failed(msgspec.Struct, frozen=True):
@@ -124,6 +126,7 @@ _TRUNCATED = {
     "description": "Only where true: the text is longer than the model reads; the rest was cut off."
 }
 _VERSION = {"description": "The exact version that answered."}
+PREDICTION_ID = {"description": "For `POST /feedback`; only with `monitoring.feedback`."}
 
 
 class ScoreSchema(Schema):
@@ -147,6 +150,7 @@ class PredictionSchema(Schema):
         metadata={"description": "Only with `top_k`: the best labels, best first."},
     )
     truncated = fields.Boolean(metadata=_TRUNCATED)
+    prediction_id = fields.String(metadata=PREDICTION_ID)
 
 
 class FailureSchema(Schema):
@@ -163,6 +167,7 @@ class BatchItemSchema(Schema):
     confidence = fields.Float(metadata=_CONFIDENCE)
     truncated = fields.Boolean(metadata=_TRUNCATED)
     error = fields.Nested(FailureSchema)
+    prediction_id = fields.String(metadata=PREDICTION_ID)
 
 
 class BatchPredictionSchema(Schema):

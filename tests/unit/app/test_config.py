@@ -112,7 +112,7 @@ def test_missing_named_file_is_refused(tmp_path):
 @pytest.mark.parametrize("key", DEFAULTS)
 def test_every_key_can_be_set_by_environment(tmp_path, key):
     name = "MLSERVE_" + key.upper().replace(".", "__")
-    given = {"redis.url": "redis://h:1/0", "admin.token": SECRET, "jobs.webhook_secret": SECRET}
+    given = {"redis.url": "redis://h:1/0", **dict.fromkeys(SECRET_KEYS, SECRET)}
     value = given.get(key, DEFAULTS[key])
     text = value if isinstance(value, str) else json.dumps(value)
 
@@ -147,7 +147,10 @@ def test_wrong_file_is_refused_without_quoting_a_secret(tmp_path, text):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["ADMIN__TOKEN", "ADMIN", "ADMIN__KEY", "JOBS__WEBHOOK_SECRET"])
+@pytest.mark.parametrize(
+    "name",
+    ["ADMIN__TOKEN", "ADMIN", "ADMIN__KEY", "JOBS__WEBHOOK_SECRET", "MONITORING__FEEDBACK_SECRET"],
+)
 def test_wrong_variable_is_refused_without_quoting_a_secret(tmp_path, name):
     name = f"MLSERVE_{name}"
     with pytest.raises(ConfigError, match=name) as caught:
