@@ -15,6 +15,9 @@ VERSION = 1
 PREDICT_CHUNK = "mlserve.predict_chunk"
 RUN_JOB_CHUNK = "mlserve.run_job_chunk"
 
+# Header of every message of ours: when it was sent, in seconds of the Redis server's clock.
+SENT_AT = "sent_at"
+
 DEVICES = ("cpu", "gpu")
 PREDICT_QUEUES = {device: f"predict.{device}" for device in DEVICES}
 JOB_QUEUES = {device: f"jobs.{device}" for device in DEVICES}
@@ -105,7 +108,8 @@ EXPIRED = Outcome(error=Failure(EXPIRED_CODE, "the deadline passed before it was
 class ChunkResult(Message, frozen=True, kw_only=True):
     """Outcomes in the order of the chunk's texts; `labels` names the probabilities.
 
-    `preprocess_s` and `inference_s` are the seconds that the worker spent on the whole chunk.
+    `preprocess_s` and `inference_s` are the seconds that the worker spent on the whole chunk;
+    `queued_s` how long it had waited for one, None where no worker has had it.
     """
 
     ref: str
@@ -113,6 +117,7 @@ class ChunkResult(Message, frozen=True, kw_only=True):
     outcomes: list[Outcome]
     preprocess_s: float
     inference_s: float
+    queued_s: float | None = None
 
 
 class HeldModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

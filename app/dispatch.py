@@ -8,7 +8,7 @@ from typing import Any
 
 from celery import Celery
 
-from app.contract import RUN_JOB_CHUNK
+from app.contract import RUN_JOB_CHUNK, SENT_AT
 from app.jobs.chunks import Chunks
 from app.jobs.records import JobSpec, Ticket
 
@@ -46,6 +46,7 @@ class Dispatcher:
             root_id=ticket.job_id,
             parent_id=ticket.job_id,
             retry=False,
+            headers={SENT_AT: self._chunks.ledger.now()},
             argsrepr=repr(arguments),
             kwargsrepr="{}",
         )

@@ -115,6 +115,14 @@ def read(client: "redis.Redis") -> Fleet:
     )
 
 
+def look(client: "redis.Redis") -> Fleet:
+    """The same, where Redis may be away: `reachable=False` with the reason."""
+    try:
+        return read(client)
+    except redis.RedisError as error:
+        return Fleet(reachable=False, reason=" ".join(str(error).split()))
+
+
 def _desired(raw: bytes | None) -> Desired | None:
     # Nor is a desired state of another version one to follow.
     try:

@@ -3,7 +3,6 @@
 from typing import Any
 
 import msgspec
-import redis
 
 from app import fleet
 from app.broker import redis_client
@@ -37,10 +36,7 @@ class Row(msgspec.Struct, frozen=True):
 def look_at_fleet(settings: Settings) -> Fleet:
     """The live workers; `reachable=False` with the reason where Redis does not answer."""
     with redis_client(settings) as client:
-        try:
-            return fleet.read(client)
-        except redis.RedisError as error:
-            return Fleet(reachable=False, reason=" ".join(str(error).split()))
+        return fleet.look(client)
 
 
 def rows(settings: Settings, seen: Fleet) -> list[Row]:

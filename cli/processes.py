@@ -6,16 +6,16 @@ The Procfile has the same commands for production process managers.
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
 
 from app.config import CONFIG_VARIABLE, Loaded
+from app.monitoring.directory import MULTIPROC_VARIABLE, own_directory
 from app.settings import Settings
 from cli.child import Spec
 from cli.embedded_redis import server_argv
 
 REDIS, WORKER, WEB, FLOWER = "redis", "worker", "web", "flower"
-METRICS_DIR = "metrics"
 
 # The API goes first, so that nobody is let in any more; Redis last, so that workers can finish.
 # The graces add up to less than the 10 s in which everything must be gone.
@@ -43,10 +43,10 @@ class Processes:
     def __init__(self, loaded: Loaded, overrides: Mapping[str, str]) -> None:
         self.settings = loaded.settings
         self.cwd = loaded.path.parent
-        self.metrics_dir = Path(self.settings.state_dir) / METRICS_DIR
+        self.metrics_dir = own_directory(self.settings)
         self.environ = {**os.environ, **overrides, "PYTHONUNBUFFERED": "1"}
         if self.settings.monitoring.enabled:
-            self.environ["PROMETHEUS_MULTIPROC_DIR"] = str(self.metrics_dir)
+            self.environ[MULTIPROC_VARIABLE] = str(self.metrics_dir)
         if loaded.path.exists():
             self.environ[CONFIG_VARIABLE] = str(loaded.path)
 
@@ -81,7 +81,10 @@ class Processes:
     def flower(self) -> Spec:
         """Flower on loopback."""
         argv = _python("celery", "-A", "tasks", "flower", "--address=127.0.0.1")
-        return self._spec(FLOWER, FLOWER, [*argv, "--logging=warning"])
+        spec = self._spec(FLOWER, FLOWER, [*argv, "--logging=warning"])
+        # Its metrics have labels without a bound, and are not ours.
+        environ = {name: at for name, at in spec.environ.items() if name != MULTIPROC_VARIABLE}
+        return replace(spec, environ=environ)
 
     def _spec(self, name: str, kind: str, argv: list[str]) -> Spec:
         environ = self.environ | (ONE_NATIVE_THREAD if kind == WORKER else {})

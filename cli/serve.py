@@ -13,9 +13,10 @@ import click
 from app import config
 from app.broker import embedded_socket
 from app.errors import RedisNotReady, StartRefused
+from app.monitoring.folding import fold
 from cli import embedded_redis, preflight
 from cli.lines import LinePrinter
-from cli.metrics import empty_directory, forget_dead, serve_metrics
+from cli.metrics import empty_directory, serve_metrics
 from cli.options import Call, verb
 from cli.processes import REDIS, Processes, has_flower
 from cli.readiness import Readiness
@@ -68,7 +69,7 @@ class Service:
         names = [OURSELVES, REDIS, *(spec.name for spec in self._rest)]
         # With --json standard output has one document and nothing else.
         self._printer = LinePrinter(names, sys.stderr if as_json else sys.stdout)
-        self._supervisor = Supervisor(self._printer, self._forget)
+        self._supervisor = Supervisor(self._printer, self._fold)
 
     def run(self) -> None:
         """Check, start, say when it is ready, and watch until asked to stop."""
@@ -131,8 +132,10 @@ class Service:
     def _say(self, line: str) -> None:
         self._printer(OURSELVES, line)
 
-    def _forget(self, pid: int) -> None:
-        forget_dead(self._processes.metrics_dir)
+    def _fold(self, pid: int) -> None:
+        # Soon, so that files do not pile up where nobody scrapes.
+        if self._settings.monitoring.enabled:
+            fold(self._processes.metrics_dir)
 
 
 def _overrides(workers: int | None, port: int | None) -> dict[str, str]:

@@ -5,8 +5,10 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import msgspec
 import redis
 
 from app import fleet
@@ -20,6 +22,11 @@ from app.models.catalog import Catalog
 from app.models.device import Device
 from app.models.loader import LoadedModel
 from app.models.registry import Registry
+from app.monitoring.fleet_metrics import FleetCollector
+from app.monitoring.metrics import Metrics
+from app.monitoring.port import SharedPort
+from app.monitoring.redis_metrics import TIMEOUT_S, RedisCollector
+from app.monitoring.stages import Computations
 from app.settings import Settings
 from tasks.loop import Loop
 from tasks.reconciler import RECONCILE_S, Reconciler
@@ -65,6 +72,9 @@ class Host:
             now=self.now,
         )
         self.requests = Requests()
+        self.metrics = Metrics("worker") if settings.monitoring.enabled else None
+        self.counts = Computations(self.metrics) if self.metrics else None
+        self._port = self._include(self.metrics) if self.metrics else None
         self._beating = Loop("heartbeat", self.beat, fleet.BEAT_S, at_end=self._withdraw)
         self._started_at = 0.0
         self._is_announced = False
@@ -92,6 +102,8 @@ class Host:
             logger.warning("first heartbeat failed", extra={"cause": type(error).__name__})
         self._beating.start()
         self.requests.start()
+        if self._port is not None:
+            self._port.start()
         self.reconciler.open(self.settings.models.load_timeout_s)
 
     def leave(self) -> None:
@@ -105,6 +117,10 @@ class Host:
         self.reconciler.stop()
         self._beating.stop()
         self._beating.join(JOIN_S)
+        if self._port is not None:
+            self._port.stop()
+        if self.metrics is not None:
+            self.metrics.leave()
 
     def now(self) -> float:
         """Redis server seconds; those of this machine until Redis was reached once."""
@@ -113,13 +129,20 @@ class Host:
         except BrokerUnavailable:
             return time.time()
 
-    def answer(self, chunk: Chunk) -> ChunkResult:
-        """Compute a chunk with a model that this process holds; `ModelUnavailable` without."""
+    def answer(self, chunk: Chunk, sent_at: float | None = None) -> ChunkResult:
+        """Compute a chunk with a model that this process holds; `ModelUnavailable` without.
+
+        `sent_at` is when its message was sent, in Redis server seconds.
+        """
+        queued_s = None if sent_at is None else max(0.0, self.now() - sent_at)
         model = self.model(chunk.ref, chunk.deadline - self.now())
         result = engine.predict(
             model, chunk, max_batch_size=self.settings.max_batch_size, now=self.now
         )
         self.count_chunk()
+        result = msgspec.structs.replace(result, queued_s=queued_s)
+        if self.counts is not None:
+            self.counts.answered(result)
         return result
 
     def model(self, ref: str, timeout_s: float) -> LoadedModel:
@@ -178,6 +201,18 @@ class Host:
         """Read Redis time and publish `state`; raises redis errors."""
         self.clock.sync(self.redis)
         fleet.publish(self.redis, self.state())
+
+    def _include(self, metrics: Metrics) -> SharedPort | None:
+        self.registry.on_loaded = metrics.count_load
+        if not metrics.is_shared:
+            return None
+        # Of its own: what is read for a scrape does not get in the way of the reconciler.
+        catalog = Catalog(self.settings.models_dir, self.settings.default_model)
+        connect = partial(redis_client, self.settings)
+        client = connect(TIMEOUT_S)
+        metrics.include(FleetCollector(catalog, lambda: fleet.look(client)))
+        metrics.include(RedisCollector(connect))
+        return SharedPort(self.settings, metrics.readable())
 
     def _tell(self) -> None:
         if self._is_announced:

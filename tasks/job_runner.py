@@ -27,6 +27,7 @@ from app.jobs.ledger import Ledger
 from app.jobs.records import ENDED, Claim, Job
 from app.jobs.sweeper import SWEEP_S, Sweeper
 from app.models.loader import LoadedModel
+from app.monitoring.stages import JOB
 from tasks.host import Host
 from tasks.job_events import Dispatcher as EventDispatcher
 from tasks.job_events import JobEvents
@@ -67,7 +68,7 @@ class JobRunner:
         self._chunks = Chunks(Ledger(host.redis, self._limits, host.now))
         self._dispatcher = Dispatcher(celery, self._chunks)
         self._states, self._events = JobStates(celery, self._chunks.ledger), JobEvents(events)
-        self._webhooks = Webhooks(host.settings, host.redis, host.now)
+        self._webhooks = Webhooks(host.settings, host.redis, host.now, metrics=host.metrics)
         self._sweeper = Sweeper(
             self._chunks,
             pump=self._dispatcher.pump,
@@ -167,7 +168,10 @@ class JobRunner:
     def _predict(self, model: LoadedModel, texts: list[str]) -> list[Outcome]:
         chunk = Chunk(ref=model.ref, texts=texts, deadline=math.inf, request_ids=[])
         size = self._limits.max_batch_size
-        return engine.predict(model, chunk, max_batch_size=size, now=self._host.now).outcomes
+        result = engine.predict(model, chunk, max_batch_size=size, now=self._host.now)
+        if self._host.counts is not None:
+            self._host.counts.computed(result, JOB)
+        return result.outcomes
 
     def _mark(self, claim: Claim, holder: str, index: int) -> None:
         if not self._chunks.mark(claim, holder, index, self._lease_s):
@@ -202,6 +206,8 @@ class JobRunner:
             )
         )
         self._host.count_chunk()
+        if status is not None and self._host.counts is not None:
+            self._host.counts.committed(claim.spec.ref, claim.spec.labels, outcomes)
         if status in ENDED:
             self._ended.append(claim.job_id)
             self._sweeping.nudge()

@@ -15,6 +15,7 @@ from celery.exceptions import WorkerShutdown
 from app import logs
 from app.errors import ConfigError
 from app.models.device import choose
+from app.monitoring.directory import share
 from app.settings import Settings
 from tasks import running
 from tasks.loop import Loop
@@ -69,6 +70,8 @@ class Lifecycle:
 
     def load(self, instance: Any, **_: Any) -> None:
         """Load the models, the default one before anything is consumed."""
+        # Before prometheus_client is imported.
+        share(self.settings)
         # Imports numpy: a `celery inspect` never comes here.
         from tasks.host import Host
         from tasks.job_runner import JobRunner

@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from app.contract import PREDICT_CHUNK, Chunk
+from app.contract import PREDICT_CHUNK, SENT_AT, Chunk
 from app.errors import ServingError
 from app.logs import request_scope
 from tasks import app, running
@@ -22,7 +22,7 @@ def predict_chunk(message: Any) -> dict[str, Any]:
     chunk = Chunk.from_message(message)
     with request_scope(*chunk.request_ids):
         try:
-            return running.host().answer(chunk).to_message()
+            return running.host().answer(chunk, predict_chunk.request.get(SENT_AT)).to_message()
         except ServingError as error:
             logger.warning("chunk refused", extra={"ref": chunk.ref, "code": error.code})
             raise

@@ -16,6 +16,7 @@ from app.jobs.courier import Courier, PostFailed
 from app.jobs.outbox import Delivery, Outbox
 from app.jobs.records import Job
 from app.jobs.view import describe
+from app.monitoring.metrics import Metrics
 from app.settings import Settings
 from tasks.loop import Loop
 
@@ -36,8 +37,9 @@ class Webhooks:
         client: "redis.Redis",
         now: Callable[[], float],
         courier: Courier | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
-        self._settings, self._now = settings, now
+        self._settings, self._now, self._metrics = settings, now, metrics
         self._outbox = Outbox(client, now)
         self._courier = courier or Courier(settings.jobs.webhook_allow_private)
         self._posting = Loop("webhooks", self.step, LOOK_EVERY_S)
@@ -66,8 +68,10 @@ class Webhooks:
         cause = self._attempt(delivery)
         if cause is None:
             self._outbox.close(delivery)
+            self._count("delivered")
         else:
             self._try_later(delivery, cause)
+            self._count("given_up" if delivery.is_last else "failed")
         return 0.0
 
     def _attempt(self, delivery: Delivery) -> str | None:
@@ -87,6 +91,10 @@ class Webhooks:
         except (WebhookRefused, PostFailed) as error:
             return str(error)
         return None if 200 <= status < 300 or status == GONE else f"{target.host}: {status}"
+
+    def _count(self, outcome: str) -> None:
+        if self._metrics is not None:
+            self._metrics.webhooks.labels(outcome).inc()
 
     def _try_later(self, delivery: Delivery, cause: str) -> None:
         details = {"job_id": delivery.job_id, "attempt": delivery.attempt, "cause": cause}

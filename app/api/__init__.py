@@ -1,6 +1,7 @@
 """API process. The HTTP API: `create_app` and `create_front` put it together and start nothing."""
 
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from app.api.routes.feedback import blp as feedback
 from app.api.routes.metrics import blp as metrics
 from app.api.scope import RequestScope
 from app.api.services import Services, attach, services_of
+from app.broker import redis_client
 from app.inference.feedback import Feedback
 from app.inference.gateway import CeleryGateway, Gateway
 from app.inference.jobs import BulkJobs
@@ -29,6 +31,7 @@ from app.models.catalog import Catalog
 from app.monitoring.feedback_metrics import FeedbackCollector
 from app.monitoring.fleet_metrics import FleetCollector
 from app.monitoring.metrics import Metrics
+from app.monitoring.redis_metrics import RedisCollector
 from app.settings import Settings
 
 DESCRIPTION = (
@@ -72,6 +75,7 @@ def create_app(settings: Settings, gateway: Gateway | None = None) -> Flask:
     predictions = Predictions(settings, catalog, gateway, counted)
     if counted:
         counted.include(FleetCollector(catalog, predictions.fleet))
+        counted.include(RedisCollector(partial(redis_client, settings)))
     rollouts = Rollouts(settings, Catalog(settings.models_dir, settings.default_model), gateway)
     jobs = BulkJobs(settings, predictions, gateway.now)
     given = _feedback(settings, catalog, gateway, counted)

@@ -14,6 +14,8 @@ from prometheus_flask_exporter import PrometheusMetrics
 from app.api.line_budget import LineBudget
 from app.api.scope import STARTED
 from app.monitoring.metrics import Metrics
+from app.monitoring.port import SharedPort
+from app.settings import Settings
 
 access_logger = logging.getLogger("app.api.access")
 
@@ -51,7 +53,20 @@ class Exporter(PrometheusMetrics):
         # A child is looked up in a plain dict: `labels()` takes a lock and costs as much as `inc`.
         self._counters: dict[tuple[str, str, int], Any] = {}
         self._histograms: dict[tuple[str, str], Any] = {}
+        self._port: SharedPort | None = None
         super().__init__(app, path=None, group_by=route_of, registry=metrics.registry)
+
+    def start(self, settings: Settings) -> None:
+        """Serve `monitoring.port`, where several processes count together and none does yet."""
+        if self.metrics.is_shared:
+            self._port = SharedPort(settings, self.metrics.readable())
+            self._port.start()
+
+    def stop(self) -> None:
+        """This process ends because it was asked to."""
+        if self._port is not None:
+            self._port.stop()
+        self.metrics.leave()
 
     def export_defaults(self, *_: Any, app: Flask, **__: Any) -> None:
         """Our two metrics instead of the exporter's four."""

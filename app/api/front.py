@@ -61,6 +61,7 @@ class Front:
         # The first look at the fleet blocks; later ones do not.
         await asyncio.to_thread(self._services.predictions.fleet)
         settle(collect=True)
+        self._services.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await asyncio.to_thread(self._services.close)

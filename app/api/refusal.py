@@ -5,7 +5,16 @@ import logging
 from app.api.hot import Answered
 from app.api.schemas.problem import Problem
 from app.api.services import Services
-from app.errors import ServingError
+from app.errors import (
+    BrokerUnavailable,
+    ModelUnavailable,
+    NoWorker,
+    Overloaded,
+    ServingError,
+    ShuttingDown,
+    StorageFull,
+    WorkerOutOfMemory,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +29,22 @@ def refusal(has: Services, error: Exception, request_id: str) -> Answered:
     return Answered(problem.body(), problem.headers(error.retry_after_s), problem.status)
 
 
+# The answer would have been another one with more workers, or with Redis.
+CAPACITY = frozenset(
+    error.code
+    for error in (
+        BrokerUnavailable,
+        ModelUnavailable,
+        NoWorker,
+        Overloaded,
+        ShuttingDown,
+        StorageFull,
+        WorkerOutOfMemory,
+    )
+)
+
+
 def count(has: Services, code: str) -> None:
     """Count one error answer."""
     if has.metrics:
-        has.metrics.errors.labels(code).inc()
+        has.metrics.count_error(code, code in CAPACITY)

@@ -39,12 +39,19 @@ class Services:
         """Where to count; None where monitoring is disabled."""
         return self.exporter.metrics if self.exporter else None
 
+    def start(self) -> None:
+        """Begin with what no request asks for."""
+        if self.exporter:
+            self.exporter.start(self.settings)
+
     def close(self) -> None:
         """Stop all threads and close all connections; who still waits is told so."""
         self.predictions.close()
         self.jobs.close()
         if self.feedback:
             self.feedback.close()
+        if self.exporter:
+            self.exporter.stop()
 
 
 def attach(app: Flask, services: Services) -> None:

@@ -24,6 +24,7 @@ Submit = Callable[[Chunk, str], Future[ChunkResult]]
 Known = Callable[["Flight"], dict[bytes, Outcome]]
 OnLanded = Callable[[list[tuple[bytes, Outcome]], bool], None]
 OnExpired = Callable[[str, int], None]
+Observe = Callable[["Flight", ChunkResult, float], None]
 
 # Where the time of a text ran out.
 HELD, WORKER = "held", "worker"
@@ -42,12 +43,14 @@ class Hooks(NamedTuple):
     `known` gives answers before a chunk is sent, and is called by the sender thread alone. `landed`
     hears the outcomes of a chunk, and whether more texts are held for want of workers. `expired`
     hears how many texts ran out of time, and where. `workers` counts those that serve a route.
+    `observe` is told of a chunk when its callers have been woken.
     """
 
     known: Known = lambda flight: {}
     landed: OnLanded = lambda outcomes, is_busy: None
     expired: OnExpired = lambda stage, texts: None
     workers: Callable[[Route], int] = lambda route: 1
+    observe: Observe = lambda flight, result, landed_at: None
 
 
 class Coalescer:
@@ -202,7 +205,8 @@ class Coalescer:
             self._failed(flight, ServingError())
             return
         result = done.result()
-        round_trip_s = time.monotonic() - flight.sent_at
+        landed_at = time.monotonic()
+        round_trip_s = landed_at - flight.sent_at
         computed_s = result.preprocess_s + result.inference_s
         lane = self._lanes[flight.route]
         is_busy = len(lane) > 0
@@ -221,6 +225,7 @@ class Coalescer:
                     complete += self._resolve(flight, slot, outcome)
                 self._nudge(lane)
             wake(complete)
+        self._hooks.observe(flight, result, landed_at)
 
     def _failed(self, flight: Flight, error: ServingError) -> None:
         with self._wake:

@@ -26,6 +26,7 @@ from app.contract import (
     MAILBOX_PREFIX,
     PREDICT_CHUNK,
     PREDICT_QUEUES,
+    SENT_AT,
     Chunk,
     ChunkResult,
     MessageRefused,
@@ -187,7 +188,12 @@ class CeleryGateway:
         headers, properties, (_, kwargs, embed), _ = self._template
         task_id = sent.task_id
         # Celery would put a repr of the arguments, that is the texts, into headers and events.
-        own = {"id": task_id, "root_id": task_id, "argsrepr": f"<{len(sent.chunk.texts)} texts>"}
+        own = {
+            "id": task_id,
+            "root_id": task_id,
+            "argsrepr": f"<{len(sent.chunk.texts)} texts>",
+            SENT_AT: self._clock.now(),
+        }
         self._producer.publish(
             ((sent.chunk.to_message(),), kwargs, embed),
             exchange="",

@@ -22,6 +22,7 @@ from app.inference.slots import Ask, Waiting
 from app.models.base import Manifest
 from app.models.catalog import Catalog, Entry
 from app.monitoring.metrics import Metrics
+from app.monitoring.stages import Flights
 from app.settings import Settings
 
 Source = Literal["hit", "miss", "coalesced"]
@@ -82,12 +83,11 @@ class Predictions:
         self.admission = Admission(settings.limits.max_queued_texts)
         self._gateway = gateway
         self._timeout_s = settings.request_timeout_ms / 1000
-        self._coalescer = Coalescer(
-            BatchLimits(settings.max_batch_size, settings.batch_timeout_ms / 1000),
-            gateway.submit,
-            gateway.now,
-            Hooks(self._known, self._landed, self._expired, self._workers),
-        )
+        limits = BatchLimits(settings.max_batch_size, settings.batch_timeout_ms / 1000)
+        hooks = Hooks(self._known, self._landed, self._expired, self._workers)
+        if metrics is not None:
+            hooks = hooks._replace(observe=Flights(metrics, limits).observe)
+        self._coalescer = Coalescer(limits, gateway.submit, gateway.now, hooks)
         self._targets: dict[str | None, Target] = {}
         self._targets_of: object = None
         self._targets_at = -1

@@ -11,6 +11,7 @@ mlserve:job:<id>:results   hash: results of a chunk by its first text (blobs)
 mlserve:job:<id>:gone      string: outlives all of the above, so that 410 can be told from 404
 mlserve:jobs               sorted set: ids by submission         mlserve:jobs:active: unfinished
 mlserve:jobs:sweeper        string: who looks after the unfinished ones at the moment
+mlserve:jobs:texts         hash: texts of all jobs that ever were, by what became of them
 mlserve:pace:<digest>      string: texts/s that workers reach with a version
 mlserve:webhook:<id>       hash: what is to be posted about a job, or was; see `app.jobs.outbox`
 mlserve:webhooks           sorted set: ids of jobs with a webhook that is to be posted, by when
@@ -23,6 +24,7 @@ JOB_PREFIX = f"{KEY_PREFIX}job:"
 JOBS_KEY = f"{KEY_PREFIX}jobs"
 ACTIVE_KEY = f"{KEY_PREFIX}jobs:active"
 SWEEPER_KEY = f"{KEY_PREFIX}jobs:sweeper"
+TEXTS_KEY = f"{KEY_PREFIX}jobs:texts"
 PACE_PREFIX = f"{KEY_PREFIX}pace:"
 WEBHOOK_PREFIX = f"{KEY_PREFIX}webhook:"
 WEBHOOKS_KEY = f"{KEY_PREFIX}webhooks"
@@ -45,4 +47,4 @@ def part_key(job_id: str, part: str) -> str:
 def keys_of(job_id: str) -> list[str]:
     """What every script is given, in this order; the first eight are removed with the job."""
     parts = [part_key(job_id, part) for part in PARTS]
-    return [job_key(job_id), *parts, part_key(job_id, GONE), JOBS_KEY, ACTIVE_KEY]
+    return [job_key(job_id), *parts, part_key(job_id, GONE), JOBS_KEY, ACTIVE_KEY, TEXTS_KEY]

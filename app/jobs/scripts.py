@@ -8,13 +8,22 @@ computed now (-1 unknown), s when it was sent, w why it was lost. A chunk stands
 """
 
 PRELUDE = """
-local J, TEXTS, IDS, CHUNKS, READY, OUT, DONE, RESULTS, GONE, JOBS, ACTIVE, PACE = unpack(KEYS)
+local J, TEXTS, IDS, CHUNKS, READY, OUT, DONE, RESULTS, GONE, JOBS, ACTIVE, TOTALS, PACE =
+  unpack(KEYS)
 local call, id, now = redis.call, ARGV[1], tonumber(ARGV[2])
 local function get(field) return call('HGET', J, field) end
 local function number(field) return tonumber(get(field) or 0) end
 local function row(first)
   local raw = call('HGET', CHUNKS, first)
   return raw and cjson.decode(raw)
+end
+local function total(what, texts)
+  call('HINCRBY', TOTALS, what, texts)
+  call('EXPIRE', TOTALS, 2592000)
+end
+local function count(what, texts)
+  call('HINCRBY', J, what, texts)
+  total(what, texts)
 end
 local function put(first, r) call('HSET', CHUNKS, first, cjson.encode(r)) end
 local function drop(first)
@@ -48,7 +57,7 @@ local function finish_if_done()
   finish(get('status') == 'cancelling' and 'cancelled' or 'completed')
 end
 local function fail_rest(status, failure)
-  call('HINCRBY', J, 'failed', pending())
+  count('failed', pending())
   call('HSET', J, 'error', failure)
   finish(status)
 end
@@ -56,8 +65,8 @@ local function result(first, blob, succeeded, failed)
   drop(first)
   call('HSET', RESULTS, first, blob)
   call('ZADD', DONE, first, first)
-  call('HINCRBY', J, 'succeeded', succeeded)
-  call('HINCRBY', J, 'failed', failed)
+  count('succeeded', succeeded)
+  count('failed', failed)
   keep()
   finish_if_done()
 end
@@ -78,6 +87,7 @@ if get('status') ~= 'validating' or call('HLEN', TEXTS) ~= tonumber(ARGV[3]) the
 local run_s, ttl_s = number('max_run_s'), number('result_ttl_s')
 call('HSET', J, 'status', 'in_progress', 'total', ARGV[4], 'submitted_at', ARGV[2],
   'deadline', now + run_s, 'expires_at', now + run_s + ttl_s)
+total('accepted', ARGV[4])
 if ARGV[5] == '1' then call('ZADD', JOBS, now, id) end
 call('ZADD', ACTIVE, now, id)
 call('ZREMRANGEBYSCORE', JOBS, '-inf', now - run_s - ttl_s)
@@ -96,7 +106,7 @@ for _, first in ipairs(call('HKEYS', CHUNKS)) do
     drop(first)
   end
 end
-call('HINCRBY', J, 'cancelled', cancelled)
+count('cancelled', cancelled)
 call('HSET', J, 'status', 'cancelling', 'cancelling_at', ARGV[2], 'cursor', number('total'))
 finish_if_done()
 return 1
@@ -138,7 +148,7 @@ SHORTEN = """
 local r, kept = row(ARGV[3]), tonumber(ARGV[5])
 if not r or r.h ~= ARGV[4] or kept >= r.c then return 0 end
 if get('status') == 'cancelling' then
-  call('HINCRBY', J, 'cancelled', r.c - kept)
+  count('cancelled', r.c - kept)
 else
   local first = string.format('%d', ARGV[3] + kept)
   put(first, {c = r.c - kept, a = r.a - 1, h = '', m = -1, s = now, w = ''})
@@ -214,7 +224,7 @@ local function lose(first, r)
   local attempts, at = tonumber(ARGV[7]), tonumber(first)
   drop(first)
   if status == 'cancelling' then
-    call('HINCRBY', J, 'cancelled', r.c)
+    count('cancelled', r.c)
     finish_if_done()
   elseif r.h ~= '' and r.c == 1 and r.a >= attempts then
     result(first, r.w == 'hung' and ARGV[9] or ARGV[8], 0, 1)

@@ -81,6 +81,8 @@ class Registry:
         self._now = now
         self._attempts = Attempts(bounds)
         self._retire_after_s = retire_after_s
+        # Told of every version that was loaded, and in how many seconds.
+        self.on_loaded: Callable[[str, float], None] = lambda ref, duration_s: None
         self._writing = threading.Lock()
         self._models: dict[str, LoadedModel] = {}
         self._faults: dict[str, Fault] = {}
@@ -191,7 +193,9 @@ class Registry:
         self._models = {**self._models, ref: loaded}
         self._faults = _without(self._faults, [ref])
         changes.loaded.append(ref)
-        _log_loaded(loaded, time.perf_counter() - started)
+        duration_s = time.perf_counter() - started
+        _log_loaded(loaded, duration_s)
+        self.on_loaded(ref, duration_s)
 
     def _note(self, error: ModelError, ref: str, digest: str, seen: Seen, changes: Changes) -> None:
         known, fault = self._faults.get(ref), Fault(str(error), error.code, digest, seen)

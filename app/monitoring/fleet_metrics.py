@@ -5,6 +5,7 @@ They are the same whichever process answers, so they need no counting and no mul
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import product
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -33,10 +34,11 @@ class FleetCollector(Collector):
             return
         self._catalog.follow(seen.desired)
         yield _held(seen)
+        yield _memory(seen)
         yield _active(self._catalog)
         yield _refused(seen)
         yield _invalid(self._catalog)
-        yield _rollouts(seen)
+        yield _rollouts(self._catalog, seen)
         yield from _generations(seen)
         yield from _workers(seen)
 
@@ -55,6 +57,22 @@ def _held(seen: Fleet) -> Metric:
     )
     for labels, hosts in sorted(said.items()):
         family.add_metric(labels, hosts)
+    return family
+
+
+def _memory(seen: Fleet) -> Metric:
+    family = GaugeMetricFamily(
+        "mlserve_model_memory_bytes",
+        "What a version takes in all live workers together, as they measured it when it was"
+        " loaded.",
+        labels=("model", "version"),
+    )
+    taken: Counter[tuple[str, ...]] = Counter()
+    for host in seen.hosts:
+        for model in host.models:
+            taken[tuple(Ref.parse(model.ref))] += model.memory_bytes
+    for labels, memory_bytes in sorted(taken.items()):
+        family.add_metric(labels, memory_bytes)
     return family
 
 
@@ -89,13 +107,16 @@ def _invalid(catalog: Catalog) -> Metric:
     return family
 
 
-def _rollouts(seen: Fleet) -> Metric:
+def _rollouts(catalog: Catalog, seen: Fleet) -> Metric:
     family = CounterMetricFamily(
         "mlserve_rollouts",
         "Swaps and loads that have ended, by how: done or failed.",
         labels=("model", "kind", "outcome"),
     )
-    for labels, ended in sorted(seen.rollouts.items()):
+    names = {ref.name for ref in catalog.entries()}
+    # Also those of which there were none: a rate begins with the first value that is seen.
+    none = dict.fromkeys(product(names, ("swap", "load"), ("done", "failed")), 0)
+    for labels, ended in sorted((none | seen.rollouts).items()):
         family.add_metric(labels, ended)
     return family
 

@@ -51,7 +51,7 @@ class WorkerState(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """What was counted since `uptime_s` seconds ago, over all API processes."""
+    """What was counted since `uptime_s` seconds ago, over all processes of the machine."""
 
     uptime_s: float
     requests: int

@@ -171,3 +171,6 @@ def test_predictions_succeed_again_within_5_s_of_a_killed_worker(serve):
     eventually(lambda: answers_within_1_s(serve), 10)
     assert time.monotonic() - killed_at < 5
     assert eventually(lambda: serve.workers().get(hostname, pid) != pid, 60)
+    url = f"http://127.0.0.1:{serve.metrics_port}/metrics"
+    lost = b'mlserve_processes_lost_total{process="worker"} 1.0'
+    assert lost in urllib3.request("GET", url).data

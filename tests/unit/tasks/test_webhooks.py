@@ -14,6 +14,7 @@ from app.jobs.courier import Courier
 from app.jobs.keys import WEBHOOKS_KEY
 from app.jobs.outbox import LEASE_S, MAX_ATTEMPTS
 from app.jobs.records import Counts, Job
+from app.monitoring.metrics import Metrics
 from app.settings import Jobs, Settings
 from tasks.webhooks import Webhooks
 from tests.receivers import HOST, Receiver
@@ -148,6 +149,20 @@ def test_post_of_a_worker_that_died_is_made_by_another(told):
 
     assert len(told.receiver.received) == 1
     assert told.waiting() == 0
+
+
+def test_attempts_are_counted_by_what_came_of_them(told):
+    told.webhooks._metrics = metrics = Metrics()
+    told.receiver.answers = [500]
+    told.webhooks.tell(told.job())
+
+    for _ in range(2):
+        told.webhooks.step()
+        told.clock.now_s += MORE_S
+
+    rows = metrics.webhooks.collect()[0].samples
+    counted = {row.labels["outcome"]: row.value for row in rows}
+    assert counted == {"delivered": 1, "failed": 1, "given_up": 0}
 
 
 def test_receiver_that_is_gone_is_told_nothing_more(told):

@@ -237,9 +237,9 @@ def logged(caplog):
 
 
 def counts(client):
-    """What was counted, times left out."""
+    """What was counted; not times, nor why a chunk left when it did, which is a matter of time."""
     found = samples(client).items()
-    times = ("_sum", "_bucket", "_created", "_bytes", "_seconds")
+    times = ("_sum", "_bucket", "_created", "_bytes", "_seconds", "_flush_total")
     return {key: value for key, value in found if not key[0].endswith(times)}
 
 

@@ -3,6 +3,9 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.inference.local import LocalGateway
+from app.models.registry import Registry
+from app.settings import Limits
 from tests.unit.app.api.test_predict_routes import failed
 
 
@@ -68,6 +71,17 @@ def test_metrics_count_texts_that_fail(make_client):
 
     labels = (("code", "text_failed"), ("model", "sentiment"), ("version", "v2"))
     assert samples(client)["mlserve_prediction_failures_total", *labels] == 3
+
+
+def test_requests_that_nobody_can_answer_are_counted_as_refused(make_client):
+    client = make_client(LocalGateway(Registry(Limits(), "cpu"), 1))
+
+    client.post("/predict", json={"text": "good day"})
+    client.post("/predict", json={})
+
+    counted = samples(client)
+    reasons = {key[1]: n for key, n in counted.items() if key[0] == "mlserve_rejected_total"}
+    assert reasons == {("reason", "no_worker"): 1}
 
 
 def test_callers_cannot_make_new_series(client):

@@ -258,7 +258,10 @@ def test_every_rollout_is_counted_once_by_how_it_ended(fleet_client, hosts):
 
     lines = fleet_client.get("/metrics").text.splitlines()
 
-    assert [line for line in lines if line.startswith("mlserve_rollouts_total{")] == [
+    ended = [line for line in lines if line.startswith("mlserve_rollouts_total{")]
+    assert [line for line in ended if 'model="sentiment"' in line] == [
+        'mlserve_rollouts_total{kind="load",model="sentiment",outcome="done"} 0.0',
+        'mlserve_rollouts_total{kind="load",model="sentiment",outcome="failed"} 0.0',
         'mlserve_rollouts_total{kind="swap",model="sentiment",outcome="done"} 3.0',
         'mlserve_rollouts_total{kind="swap",model="sentiment",outcome="failed"} 1.0',
     ]

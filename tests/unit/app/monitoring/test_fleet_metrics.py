@@ -100,9 +100,9 @@ def test_nothing_is_told_of_a_fleet_that_cannot_be_seen(read):
 
 
 def test_fleet_is_told_once_where_several_processes_count(tmp_path, monkeypatch):
+    monkeypatch.setenv(MULTIPROC_VARIABLE, str(tmp_path))
     metrics = Metrics()
     metrics.include(FleetCollector(Catalog(tmp_path, "tiny"), lambda: SEEN))
-    monkeypatch.setenv(MULTIPROC_VARIABLE, str(tmp_path))
 
     for _ in range(2):
         text = generate_latest(metrics.readable()).decode()

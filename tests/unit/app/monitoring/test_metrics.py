@@ -45,7 +45,7 @@ def test_names_follow_the_conventions_of_prometheus():
 
     assert all(name.startswith("mlserve_") for name in names)
     assert not any(name.endswith("_created") for name in names)
-    assert {name.rpartition("_")[2] for name in names} <= {"total", "seconds"}
+    assert {name.rpartition("_")[2] for name in names} <= {"total", "seconds", "ratio", "texts"}
 
 
 def test_buckets_reach_beyond_the_default_timeout():

@@ -1,0 +1,244 @@
+"""Shared. What processes counted that have ended: added up in one place, once, and never lost.
+
+prometheus_client leaves three files for every process that ever was. Here each process owns its
+files for as long as it lives, which is as long as the kernel keeps its lock: no pid is mistaken for
+another, and SIGKILL is noticed too. Whoever reads or joins folds the files of the dead into one
+file for each kind. A fold that is cut short is either not there or complete (`State`).
+"""
+
+import fcntl
+import logging
+import os
+import struct
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Literal
+
+import msgspec
+from prometheus_client import Metric
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+logger = logging.getLogger(__name__)
+
+Process = Literal["api", "worker"]
+Key = tuple[str, str]
+Values = dict[Key, tuple[float, float]]
+
+LOCK_FILE = "lock"
+STATE_FILE = "folded.json"
+OWNER_PREFIX = "owner_"
+LEFT = b"left"
+# A process that is frozen while it folds must not freeze all others.
+MAX_LOCK_WAIT_S = 1.0
+LOCK_POLL_S = 0.002
+
+LOST_NAME = "mlserve_processes_lost_total"
+LOST_HELP = "Processes that ended without being asked to, by what they were."
+
+
+class State(msgspec.Struct, frozen=True):
+    """Written in one step: which folded files count, and which files are in them and do not."""
+
+    generation: int = 0
+    included: list[str] = []
+
+
+class Owner:
+    """The claim of this process on its files; its lock is never given up but by the end of it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def leave(self) -> None:
+        """This process is about to end because it was asked to; it may go on counting."""
+        os.write(self._descriptor, LEFT)
+
+
+def claim(directory: Path, process: Process) -> Owner:
+    """Own what this process will count; before it counts anything."""
+    with _locked(directory) as is_alone:
+        if is_alone:
+            _fold(directory)
+        file = directory / f"{OWNER_PREFIX}{os.getpid()}"
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        # Two apps of one process are one owner.
+        _try(descriptor)
+        os.write(descriptor, f"{process} ".encode())
+    return Owner(descriptor)
+
+
+def fold(directory: Path) -> None:
+    """Add up what the dead counted; nothing where somebody else holds the directory."""
+    with _locked(directory) as is_alone:
+        if is_alone:
+            _fold(directory)
+
+
+class MergedCollector(Collector):
+    """The sum over all processes of a directory, dead or alive."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def collect(self) -> Iterable[Metric]:
+        """The merged metrics; nothing where the directory is gone."""
+        with _locked(self._directory) as is_alone:
+            try:
+                if is_alone:
+                    _fold(self._directory)
+                merged: Iterable[Metric] = MultiProcessCollector.merge(_current(self._directory))  # type: ignore[no-untyped-call]
+            except FileNotFoundError:
+                # The directory was emptied, or somebody folds who is slower than we are patient.
+                merged = MultiProcessCollector.merge(_current(self._directory))  # type: ignore[no-untyped-call]
+            return merged
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[bool]:
+    """Whether nobody else is at it."""
+    until = time.monotonic() + MAX_LOCK_WAIT_S
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (directory / LOCK_FILE).open("ab") as file:
+        while not (is_alone := _try(file)) and time.monotonic() < until:
+            time.sleep(LOCK_POLL_S)
+        yield is_alone
+
+
+def _try(file: IO[bytes] | int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _fold(directory: Path) -> None:
+    state = _state(directory)
+    _clean(directory, state)
+    dead = dict(_dead(directory))
+    if not dead:
+        return
+    pids = {owner.name.removeprefix(OWNER_PREFIX) for owner in dead}
+    files = [file for file in directory.glob("*.db") if _owner_of(file) in pids]
+    values: Values = {}
+    for file in [*_folded(directory, state.generation), *files]:
+        _add(values, file)
+    for said in dead.values():
+        if not said.endswith(LEFT):
+            _count_lost(values, said.decode().strip())
+    generation = state.generation + 1
+    _write(directory, generation, values)
+    included = [file.name for file in (*files, *dead)]
+    after = State(generation, included)
+    _commit(directory, after)
+    _clean(directory, after)
+
+
+def _state(directory: Path) -> State:
+    try:
+        return msgspec.json.decode((directory / STATE_FILE).read_bytes(), type=State)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return State()
+
+
+def _commit(directory: Path, state: State) -> None:
+    temporary = directory / f"{STATE_FILE}.new"
+    temporary.write_bytes(msgspec.json.encode(state))
+    temporary.replace(directory / STATE_FILE)
+
+
+def _clean(directory: Path, state: State) -> None:
+    """Remove what is in the folded files, and folded files that do not count."""
+    for name in state.included:
+        (directory / name).unlink(missing_ok=True)
+    # A process may come that has the pid of one of them.
+    if state.included:
+        _commit(directory, State(state.generation))
+    current = set(_folded(directory, state.generation))
+    for file in directory.glob("*_folded-*.db"):
+        if file not in current:
+            file.unlink(missing_ok=True)
+
+
+def _dead(directory: Path) -> Iterator[tuple[Path, bytes]]:
+    """The owners that are gone, and what they said of themselves."""
+    for owner in directory.glob(f"{OWNER_PREFIX}*"):
+        with owner.open("rb") as file:
+            if _try(file):
+                yield owner, file.read()
+
+
+def _current(directory: Path) -> list[str]:
+    """The files that count now."""
+    state = _state(directory)
+    folded = {str(file) for file in _folded(directory, state.generation)}
+    found = []
+    for entry in os.scandir(directory):
+        is_folded = _owner_of(Path(entry.name)).startswith("folded-")
+        if not entry.name.endswith(".db") or entry.name in state.included:
+            continue
+        # One that was just made is empty for a moment.
+        if (is_folded and entry.path not in folded) or not entry.stat().st_size:
+            continue
+        found.append(entry.path)
+    return found
+
+
+def _folded(directory: Path, generation: int) -> list[Path]:
+    return list(directory.glob(f"*_folded-{generation}.db"))
+
+
+def _owner_of(file: Path) -> str:
+    return file.stem.rpartition("_")[2]
+
+
+def _kind_of(file: Path) -> str:
+    return file.stem.rpartition("_")[0]
+
+
+def _add(values: Values, file: Path) -> None:
+    kind = _kind_of(file)
+    # Of a process that is gone nothing lives.
+    if kind.startswith(("gauge_live", "gauge_all")):
+        return
+    try:
+        rows = list(MmapedDict.read_all_values_from_file(file)) if file.stat().st_size else []  # type: ignore[no-untyped-call]
+    except (RuntimeError, ValueError, struct.error):
+        logger.warning("counts of an ended process cannot be read", extra={"file": file.name})
+        return
+    for name, value, stamp, _ in rows:
+        known = values.get((kind, name))
+        values[kind, name] = (value, stamp) if known is None else _sum(kind, known, (value, stamp))
+
+
+def _sum(kind: str, one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    match kind:
+        case "gauge_min":
+            return min(one, other)
+        case "gauge_max":
+            return max(one, other)
+        case "gauge_mostrecent":
+            return max(one, other, key=lambda row: row[1])
+    return (one[0] + other[0], 0.0)
+
+
+def _count_lost(values: Values, process: str) -> None:
+    family = LOST_NAME.removesuffix("_total")
+    key = ("counter", mmap_key(family, LOST_NAME, ["process"], [process], LOST_HELP))
+    values[key] = (values.get(key, (0.0, 0.0))[0] + 1, 0.0)
+
+
+def _write(directory: Path, generation: int, values: Values) -> None:
+    made: dict[str, MmapedDict] = {}
+    for (kind, name), (value, stamp) in values.items():
+        if kind not in made:
+            file = directory / f"{kind}_folded-{generation}.db"
+            file.unlink(missing_ok=True)
+            made[kind] = MmapedDict(str(file))  # type: ignore[no-untyped-call]
+        made[kind].write_value(name, value, stamp)  # type: ignore[no-untyped-call]
+    for folded in made.values():
+        folded.close()  # type: ignore[no-untyped-call]
