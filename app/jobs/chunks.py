@@ -12,9 +12,9 @@ import msgspec
 
 from app.contract import Failure
 from app.errors import JobExpired, JobFailed, TextGivenUp, TextHung
-from app.jobs import scripts
 from app.jobs.blobs import BLOCK_TEXTS, decode_texts, failed
-from app.jobs.keys import ACTIVE_KEY, PACE_PREFIX, SWEEPER_KEY, job_key, part_key
+from app.jobs.keys import ACTIVE_KEY, PACE_PREFIX, job_key, part_key
+from app.jobs.lease import Lease
 from app.jobs.ledger import Ledger
 from app.jobs.records import Claim, JobSpec, Status, Ticket
 
@@ -47,8 +47,7 @@ class Chunks:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        self._lead = ledger.redis.register_script(scripts.LEAD)
-        self._resign = ledger.redis.register_script(scripts.RESIGN)
+        self.lease = Lease(ledger.redis)
 
     def active(self) -> list[str]:
         """Ids of the jobs that somebody has to look after."""
@@ -67,14 +66,6 @@ class Chunks:
             for name, spec in zip(names, specs, strict=True)
             if spec is not None
         }
-
-    def lead(self, name: str, lease_s: float) -> bool:
-        """Whether `name` is the one that looks after the jobs, for `lease_s` seconds from now."""
-        return bool(self._lead(keys=[SWEEPER_KEY], args=[name, round(lease_s * 1000)]))
-
-    def resign(self, name: str) -> None:
-        """Let others look after the jobs, if it was `name` that did."""
-        self._resign(keys=[SWEEPER_KEY], args=[name])
 
     def settle(self, job_id: str) -> None:
         """Nobody has to look after this job any more."""

@@ -289,16 +289,3 @@ call('HSET', J, 'cursor', cursor)
 keep()
 return sent
 """
-
-# These two are about no job: the key of the one that looks after all; name, milliseconds of lease
-LEAD = """
-local leader = redis.call('GET', KEYS[1])
-if leader and leader ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
-"""
-
-# name
-RESIGN = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
-"""

@@ -58,7 +58,7 @@ class Sweeper:
         self.pinned = frozenset(self._refs.values())
         if errors:
             # What is wrong may be wrong with this process only.
-            self._chunks.resign(self._name)
+            self._chunks.lease.resign(self._name)
             raise errors[0]
 
     def report(self, job_id: str) -> None:
@@ -74,7 +74,7 @@ class Sweeper:
 
     def _lead(self, active: Collection[str]) -> list[Exception]:
         """Look after the jobs, if that is for this sweeper to do; what went wrong with them."""
-        if not active or not self._chunks.lead(self._name, LEASE_S):
+        if not active or not self._chunks.lease.take(self._name, LEASE_S):
             self._told = {}
             return []
         self._told = {job_id: job for job_id, job in self._told.items() if job_id in active}
