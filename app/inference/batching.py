@@ -17,6 +17,7 @@ from app.contract import Chunk, ChunkResult, Outcome
 from app.errors import ServingError, ShuttingDown
 from app.inference.lanes import Flight, Lane, Route
 from app.inference.slots import Ask, Slot, Waiting
+from app.inference.timing import Trip
 
 logger = logging.getLogger(__name__)
 
@@ -206,6 +207,7 @@ class Coalescer:
             return
         result = done.result()
         landed_at = time.monotonic()
+        trip = Trip(flight.sent_at, landed_at, result.preprocess_s, result.inference_s)
         round_trip_s = landed_at - flight.sent_at
         computed_s = result.preprocess_s + result.inference_s
         lane = self._lanes[flight.route]
@@ -222,7 +224,7 @@ class Coalescer:
                 lane.window.landed(round_trip_s, computed_s, is_busy, workers)
                 lane.size.landed(sum(slot.cost for slot in flight.slots), computed_s)
                 for slot, outcome in zip(flight.slots, result.outcomes, strict=True):
-                    complete += self._resolve(flight, slot, outcome)
+                    complete += self._resolve(flight, slot, outcome, trip)
                 self._nudge(lane)
             wake(complete)
         self._hooks.observe(flight, result, landed_at)
@@ -237,18 +239,18 @@ class Coalescer:
                 slot.fail(error)
             self._nudge(lane)
 
-    def _resolve(self, flight: Flight, slot: Slot, outcome: Outcome) -> list[Waiting]:
+    def _resolve(self, flight: Flight, slot: Slot, outcome: Outcome, trip: Trip) -> list[Waiting]:
         if outcome.is_expired:
             self._hooks.expired(WORKER, 1)
         # Its time was that of the callers it was sent for; one who joined later may have more.
         if outcome.is_expired and slot.dismiss_late(flight.deadline) and not self._closed:
             self._lanes[flight.route].hold_again(slot)
             return []
-        return self._answer(slot, outcome)
+        return self._answer(slot, outcome, trip)
 
-    def _answer(self, slot: Slot, outcome: Outcome) -> list[Waiting]:
+    def _answer(self, slot: Slot, outcome: Outcome, trip: Trip | None = None) -> list[Waiting]:
         self._open.pop(slot.key, None)
-        return slot.fill(outcome)
+        return slot.fill(outcome, trip)
 
 
 def wake(complete: Iterable[Waiting]) -> None:

@@ -4,6 +4,7 @@ The version and the deadline are decided once, here, and travel with the texts. 
 is remembered, admission, texts that are on their way already, the shared cache, a worker.
 """
 
+import time
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -19,6 +20,7 @@ from app.inference.costs import Measure, measure
 from app.inference.gateway import Gateway
 from app.inference.lanes import Flight, Route
 from app.inference.slots import Ask, Waiting
+from app.inference.timing import REMEMBERED, Timing
 from app.models.base import Manifest
 from app.models.catalog import Catalog, Entry
 from app.monitoring.metrics import Metrics
@@ -34,7 +36,8 @@ class Answer(NamedTuple):
     `digest` is that of the version.
 
     `remembered` texts came from the cache, `joined` ones shared a computation that was on its way
-    for another request; the rest was computed for this one.
+    for another request; the rest was computed for this one. `timing` is that of the slowest chunk;
+    None where nothing was computed.
     """
 
     ref: str
@@ -43,6 +46,7 @@ class Answer(NamedTuple):
     remembered: int
     joined: int
     digest: str
+    timing: Timing | None = None
 
     @property
     def source(self) -> Source:
@@ -50,6 +54,13 @@ class Answer(NamedTuple):
         if self.remembered + self.joined < len(self.outcomes):
             return "miss"
         return "coalesced" if self.joined else "hit"
+
+    @property
+    def server_timing(self) -> str | None:
+        """The value of `Server-Timing`; None where a text ran out of time and none was sent."""
+        if self.timing is not None:
+            return self.timing.header()
+        return None if any(outcome.is_expired for outcome in self.outcomes) else REMEMBERED
 
 
 class Target(NamedTuple):
@@ -112,16 +123,17 @@ class Predictions:
         keys = [cache_key(target.digest, text) for text in texts]
         outcomes = [self.cache.get(key) for key in keys]
         missing = [place for place, outcome in enumerate(outcomes) if outcome is None]
-        joined = 0
+        joined, timing = 0, None
         if missing:
             wait_s = min(wait_s or self._timeout_s, self._timeout_s)
             asked = [(keys[place], texts[place]) for place in missing]
-            computed, joined = await self._ask(target, asked, request_id, wait_s)
+            computed, joined, timing = await self._ask(target, asked, request_id, wait_s)
             for place, outcome in zip(missing, computed, strict=True):
                 outcomes[place] = outcome
         found = [outcome for outcome in outcomes if outcome is not None]
         remembered = len(texts) - len(missing)
-        return Answer(target.ref, target.labels, found, remembered, joined, target.digest)
+        share = remembered, joined, target.digest
+        return Answer(target.ref, target.labels, found, *share, timing)
 
     def fleet(self) -> Fleet:
         """The last look at the workers; `catalog` then goes by what they work towards."""
@@ -181,7 +193,7 @@ class Predictions:
 
     async def _ask(
         self, target: Target, asked: list[tuple[bytes, str]], request_id: str, wait_s: float
-    ) -> tuple[list[Outcome], int]:
+    ) -> tuple[list[Outcome], int, Timing | None]:
         route = Route(target.ref, self.device(target.entry))
         queued_chunks = self._gateway.fleet().queues.get(PREDICT_QUEUES[route.device], 0)
         self.admission.enter(len(asked), wait_s, queued_chunks)
@@ -193,9 +205,11 @@ class Predictions:
                 Ask(key, text, waiting, place, deadline, request_id, cost(text) if cost else 1.0)
                 for place, (key, text) in enumerate(asked)
             ]
+            asked_at = time.monotonic()
             joined = self._coalescer.put(route, asks)
             await alarm.wait(wait_s)
-            return waiting.result(), joined
+            outcomes, trip = waiting.result(), waiting.trip
+            return outcomes, joined, None if trip is None else Timing.of(asked_at, trip)
         except TimeoutError:
             raise PredictionTimeout(round(wait_s * 1000), target.ref) from None
         finally:

@@ -4,6 +4,7 @@ from typing import NamedTuple, Protocol
 
 from app.contract import EXPIRED, Outcome
 from app.errors import ServingError
+from app.inference.timing import Trip
 
 
 class Signal(Protocol):
@@ -18,23 +19,26 @@ class Waiting:
     """The outcomes of one request's texts as they come in.
 
     `fill` and `fail` are called under the coalescer's lock, so that they need none of their own.
-    Waking who waits for `done` is slow and needs no lock: it is a call of its own.
+    Waking who waits for `done` is slow and needs no lock: it is a call of its own. `trip` is that
+    of the last chunk with outcomes for it; None where none was computed.
     """
 
-    __slots__ = ("_done", "_error", "_missing", "_outcomes")
+    __slots__ = ("_done", "_error", "_missing", "_outcomes", "trip")
 
     def __init__(self, count: int, done: Signal) -> None:
         self._outcomes: list[Outcome | None] = [None] * count
         self._missing = count
         self._error: ServingError | None = None
         self._done = done
+        self.trip: Trip | None = None
 
-    def fill(self, index: int, outcome: Outcome) -> bool:
+    def fill(self, index: int, outcome: Outcome, trip: Trip | None = None) -> bool:
         """Set the outcome of one text; whether it was the last one, so that `wake` is due."""
         if self._outcomes[index] is not None:
             return False
         self._outcomes[index] = outcome
         self._missing -= 1
+        self.trip = trip or self.trip
         return self._missing == 0 and self._error is None
 
     def wake(self) -> None:
@@ -97,9 +101,9 @@ class Slot:
         """Until when at least one caller waits."""
         return max(ask.deadline for ask in self.asks)
 
-    def fill(self, outcome: Outcome) -> list[Waiting]:
+    def fill(self, outcome: Outcome, trip: Trip | None = None) -> list[Waiting]:
         """Give the outcome to every caller; those that have all of theirs now are to be woken."""
-        return [ask.waiting for ask in self.asks if ask.waiting.fill(ask.place, outcome)]
+        return [ask.waiting for ask in self.asks if ask.waiting.fill(ask.place, outcome, trip)]
 
     def fail(self, error: ServingError) -> None:
         """Give the error to every caller."""

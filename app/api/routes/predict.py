@@ -56,12 +56,20 @@ CANNOT_ANSWER = (
     ServingError,
 )
 CACHE_HEADER = "X-Cache"
+TIMING_HEADER = "Server-Timing"
 
 HEADERS = {
     CACHE_HEADER: {
         "description": "Where the answer came from.",
         "schema": {"type": "string", "enum": ["hit", "coalesced", "miss"]},
-    }
+    },
+    TIMING_HEADER: {
+        "description": "Milliseconds: `batch`, `queue`, `preprocess`, `inference`; or `cache`.",
+        "schema": {
+            "type": "string",
+            "example": "batch;dur=0.1, queue;dur=1.2, preprocess;dur=0.2, inference;dur=0.4",
+        },
+    },
 }
 
 # What it takes a worker that is not busy.
@@ -216,6 +224,8 @@ def _accepted(call: Call, task_id: str) -> Answered:
 
 def _respond(call: Call, answer: Prediction | BatchPrediction, result: Answer) -> Answered:
     headers: list[tuple[str, str]] = [(CACHE_HEADER, result.source)]
+    if (timing := result.server_timing) is not None:
+        headers.append((TIMING_HEADER, timing))
     if (wait_s := prefer.wait_s(call.prefer)) is not None:
         headers.append((prefer.APPLIED_HEADER, f"wait={wait_s}"))
     return Answered(_encoder.encode(answer), headers)

@@ -163,6 +163,29 @@ def test_x_cache_says_whether_a_text_was_remembered(make_client):
     assert cache("/batch-predict", {"texts": ["bad night", "good day"]}) == "hit"
 
 
+@pytest.mark.parametrize(
+    ("path", "body"), [("/predict", {"text": "a"}), ("/batch-predict", {"texts": ["a", "b"]})]
+)
+def test_server_timing_says_where_the_time_went(make_client, path, body):
+    client = make_client()
+
+    computed, remembered = (client.post(path, json=body).headers["Server-Timing"] for _ in range(2))
+
+    names, durations = zip(*(part.split(";dur=") for part in computed.split(", ")), strict=True)
+    assert names == ("batch", "queue", "preprocess", "inference")
+    assert all(float(duration) >= 0 for duration in durations)
+    assert float(durations[3]) > 0
+    assert remembered == "cache;desc=hit"
+
+
+@pytest.mark.parametrize("trouble", [failed("text_failed"), Unreachable()])
+def test_error_has_no_server_timing(make_client, trouble):
+    answer = make_client(trouble).post("/predict", json={"text": "a"})
+
+    assert answer.status_code >= 500
+    assert "Server-Timing" not in answer.headers
+
+
 def test_remembered_answer_is_the_computed_one(make_client):
     client = make_client()
 
