@@ -69,10 +69,11 @@ def _counted(job: Job) -> str:
 def _pace(job: Job) -> str:
     rate, left_s = job["texts_per_s"], job["eta_s"]
     pace = "" if rate is None else f", {rate:.0f} texts/s"
-    return pace if left_s is None or has_ended(job) else f"{pace}, {_duration(left_s)} left"
+    return pace if left_s is None or has_ended(job) else f"{pace}, {duration(left_s)} left"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time for people: `2 h 5 min`, `3 min 20 s` or `7 s`."""
     minutes, rest_s = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

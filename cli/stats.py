@@ -1,74 +1,127 @@
-"""CLI. `mlserve stats`: what the service has done since it was started."""
+"""CLI. `mlserve stats`: what the service does now, once or again and again."""
 
-from typing import Any
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import click
 
+from app.errors import RequestRefused, ServiceUnreachable
 from cli.client import ServiceClient
-from cli.options import Call, megabytes, print_table, verb
+from cli.options import Call, verb
+from cli.picture import Line, Look, picture
+
+Show = Callable[[list[Line]], None]
+EVERY_S = click.FloatRange(min=0.1, max=3600)
 
 
 @click.command()
+@click.option("--watch", is_flag=True, help="Again and again, with rates, until Ctrl-C.")
+@click.option("--every", "every_s", type=EVERY_S, default=2.0, show_default=True, metavar="SECONDS")
 @verb
-def stats(call: Call) -> None:
-    """Show requests, latencies, predictions, queues and workers."""
-    found = ServiceClient(call.settings).get("/stats")
-    call.show(found, lambda: _print(found))
+def stats(call: Call, watch: bool, every_s: float) -> None:
+    """Show health, requests, latencies, errors, queues, workers and jobs."""
+    client = ServiceClient(call.settings)
+    if watch:
+        _watch(client, call.as_json, every_s)
+        return
+    look = _look(client)
+    call.show(look.found, lambda: _once(picture(look, None, client.url)))
 
 
-def _print(found: dict[str, Any]) -> None:
-    if found["counts"] is None:
-        click.echo("monitoring is disabled: nothing is counted")
+def _look(client: ServiceClient) -> Look:
+    found = client.get("/stats")
+    return Look(found, time.monotonic())
+
+
+def _once(lines: list[Line]) -> None:
+    if not sys.stdout.isatty():
+        _echo(lines)
+        return
+    from rich.console import Console
+
+    Console(highlight=False).print(_drawn(lines), soft_wrap=True)
+
+
+def _watch(client: ServiceClient, as_json: bool, every_s: float) -> None:
+    before: Look | None = None
+    try:
+        with _screen(as_json) as show:
+            while True:
+                before = _step(client, before, show, as_json)
+                time.sleep(every_s)
+    except KeyboardInterrupt:
+        # That is how a watch ends.
+        return
+
+
+def _step(client: ServiceClient, before: Look | None, show: Show, as_json: bool) -> Look | None:
+    """One more look; an API process that restarts, or is not there yet, is waited for."""
+    try:
+        look = _look(client)
+    except (ServiceUnreachable, RequestRefused) as error:
+        if as_json:
+            _echo_json({"error": str(error)})
+        else:
+            show([Line(str(error), "bold red"), *_last_seen(before, client.url)])
+        return before
+    if as_json:
+        _echo_json(look.found)
     else:
-        _print_counts(found["counts"])
-    print_table(("queue", "waiting"), [(name, str(n)) for name, n in found["queues"].items()])
-    click.echo()
-    if not found["redis_reachable"]:
-        click.echo("Redis cannot be reached: queues and workers are unknown")
-    print_table(("worker", "device", "chunks", "memory", "ready", "failed"), _workers(found))
+        show(picture(look, before, client.url))
+    return look
 
 
-def _print_counts(counts: dict[str, Any]) -> None:
-    rows = [
-        ("counting since", f"{counts['uptime_s']:.0f} s ago"),
-        ("requests", str(counts["requests"])),
-        ("answers by status", _listed(counts["responses"])),
-        ("errors by code", _listed(counts["errors"])),
-        ("texts by source", _listed(counts["cache"])),
-    ]
-    print_table(("figure", "value"), rows)
-    click.echo()
-    print_table(
-        ("route", "requests", "p50 ms", "p95 ms", "p99 ms"),
-        [
-            (row["route"], str(row["requests"]), *(str(row[f"p{p}_ms"]) for p in (50, 95, 99)))
-            for row in counts["latency"]
-        ],
-    )
-    click.echo()
-    print_table(
-        ("version", "label", "texts"),
-        [
-            (f"{row['model']}-{row['version']}", row["label"], str(row["texts"]))
-            for row in counts["predictions"]
-        ],
-    )
-    click.echo()
+def _last_seen(before: Look | None, url: str) -> list[Line]:
+    if before is None:
+        return []
+    _, *rest = picture(before, None, url)
+    ago_s = time.monotonic() - before.at
+    return [Line(line.text, "dim") for line in (Line(f"as it was {ago_s:.0f} s ago:"), *rest)]
 
 
-def _listed(counted: dict[str, int]) -> str:
-    return ", ".join(f"{number} {name}" for name, number in counted.items()) or "none"
+@contextmanager
+def _screen(as_json: bool) -> Iterator[Show]:
+    """How a picture is shown: in place of the last one on a terminal, else below it."""
+    if as_json or not sys.stdout.isatty():
+        yield _echo_block
+        return
+    from rich.console import Console
+
+    with drawing(Console(highlight=False)) as show:
+        yield show
 
 
-def _workers(found: dict[str, Any]) -> list[tuple[str, ...]]:
-    return [
-        (
-            worker["hostname"],
-            worker["device"],
-            str(worker["chunks"]),
-            megabytes(worker["memory_bytes"]),
-            ", ".join(worker["ready"]) or "-",
-            ", ".join(worker["failed"]) or "-",
-        )
-        for worker in found["workers"]
-    ]
+@contextmanager
+def drawing(console: Any) -> Iterator[Show]:
+    """Draws on a screen of its own, and leaves the terminal as it was; colours as NO_COLOR says."""
+    from rich.live import Live
+
+    if console.is_dumb_terminal:
+        yield _echo_block
+        return
+    overflow: Literal["crop"] = "crop"
+    with Live(console=console, screen=True, auto_refresh=False, vertical_overflow=overflow) as live:
+        yield lambda lines: live.update(_drawn(lines), refresh=True)
+
+
+def _drawn(lines: list[Line]) -> Any:
+    from rich.text import Text
+
+    text = Text("\n", no_wrap=True, overflow="ellipsis", end="\n")
+    return text.join(Text(line.text, style=line.style) for line in lines)
+
+
+def _echo_block(lines: list[Line]) -> None:
+    _echo([*lines, Line("")])
+
+
+def _echo(lines: list[Line]) -> None:
+    click.echo("\n".join(line.text for line in lines))
+
+
+def _echo_json(data: Any) -> None:
+    click.echo(json.dumps(data, ensure_ascii=False))

@@ -150,6 +150,11 @@ class BulkJobs:
         with broker_errors():
             return self.ledger.page(limit, before)
 
+    def open(self, limit: int) -> list[Job]:
+        """Some jobs that have not ended."""
+        with broker_errors():
+            return self.ledger.open(limit)
+
     def cancel(self, job_id: str) -> Job:
         """Start no chunk of it any more; `CancelRefused` where it has ended otherwise."""
         self.read(job_id)

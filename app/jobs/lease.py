@@ -1,4 +1,4 @@
-"""Shared. Who looks after the jobs that have not ended: one at a time, for as long as it says so."""
+"""Shared. Who looks after the jobs that have not ended: one at a time, while it says so."""
 
 import redis
 

@@ -130,6 +130,20 @@ class Ledger:
         found: Any = self.redis.zcard(ACTIVE_KEY)
         return int(found)
 
+    def open(self, limit: int) -> list[Job]:
+        """At most `limit` jobs that have not ended; no tasks, whose callers ask for them."""
+        names: Any = self.redis.zrange(ACTIVE_KEY, 0, -1)
+        with self.redis.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.hgetall(job_key(name.decode()))
+            rows = pipe.execute()
+        found = [
+            _job(name.decode(), fields)
+            for name, fields in zip(names, rows, strict=True)
+            if b"spec" in fields
+        ]
+        return [job for job in found if job.spec.question is None and not job.has_ended][:limit]
+
     def cancel(self, job_id: str) -> Job:
         """Start no chunk of the job any more, and count what is not being computed as cancelled.
 

@@ -3,12 +3,14 @@
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.samples import Sample
 
 from app.fleet import READY, RETIRING, Fleet
+from app.monitoring.health import Health
 from app.monitoring.metrics import Metrics
 
 PERCENTILES = (0.5, 0.95, 0.99)
@@ -63,21 +65,27 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 class Stats(msgspec.Struct, frozen=True):
-    """`GET /stats`; `counts` is None where monitoring is disabled."""
+    """`GET /stats`; `counts` is None where monitoring is disabled, `jobs` without Redis."""
 
+    health: Health
     counts: Counts | None
     redis_reachable: bool
     queues: dict[str, int]
     workers: list[WorkerState]
+    jobs: list[dict[str, Any]] | None
 
 
-def collect(metrics: Metrics | None, fleet: Fleet) -> Stats:
-    """One look at everything."""
+def collect(
+    metrics: Metrics | None, fleet: Fleet, health: Health, jobs: list[dict[str, Any]] | None
+) -> Stats:
+    """One look at everything; `jobs` are those that have not ended, as `GET /jobs` tells them."""
     return Stats(
+        health=health,
         counts=counts(metrics.readable()) if metrics else None,
         redis_reachable=fleet.reachable,
         queues=fleet.queues,
         workers=_workers(fleet),
+        jobs=jobs,
     )
 
 

@@ -2,6 +2,8 @@
 
 from marshmallow import Schema, fields
 
+from app.api.schemas.jobs import JobSchema
+
 
 def _counts(description: str) -> fields.Dict:
     return fields.Dict(
@@ -71,9 +73,17 @@ class WorkerSchema(Schema):
     started_at = fields.Float(required=True, metadata={"description": "Seconds since the epoch."})
 
 
+class HealthSchema(Schema):
+    """Whether predictions can be made."""
+
+    status = fields.String(required=True, metadata={"enum": ["ok", "degraded", "down"]})
+    reasons = fields.List(fields.String(), required=True)
+
+
 class StatsSchema(Schema):
     """Figures of the whole service."""
 
+    health = fields.Nested(HealthSchema, required=True)
     counts = fields.Nested(
         CountsSchema,
         required=True,
@@ -83,3 +93,9 @@ class StatsSchema(Schema):
     redis_reachable = fields.Boolean(required=True)
     queues = _counts("Waiting messages by queue.")
     workers = fields.List(fields.Nested(WorkerSchema), required=True)
+    jobs = fields.List(
+        fields.Nested(JobSchema),
+        required=True,
+        allow_none=True,
+        metadata={"description": "Some that have not ended; null without Redis."},
+    )

@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.inference.local import LocalGateway
 from app.models.registry import Registry
 from app.settings import Limits
-from tests.unit.app.api.test_predict_routes import failed
+from tests.unit.app.api.test_predict_routes import Unreachable, failed
 
 
 @pytest.fixture
@@ -157,3 +157,28 @@ def test_stats_show_queues_and_workers(client):
     assert stats["queues"]["predict.cpu"] == 0
     assert [worker["hostname"] for worker in stats["workers"]] == ["local"]
     assert "sentiment-v2" in stats["workers"][0]["ready"]
+
+
+def test_stats_tell_health(client, make_client):
+    health = client.get("/stats").json["health"]
+
+    assert health["status"] == "degraded"
+    assert [reason.partition(" failed on")[0] for reason in health["reasons"]] == ["broken-v1"]
+
+    down = make_client(Unreachable()).get("/stats").json
+
+    assert down["health"] == {"status": "down", "reasons": ["Redis cannot be reached"]}
+    assert down["jobs"] is None
+
+
+def test_stats_show_jobs_that_have_not_ended_and_no_tasks(job_client, worked):
+    running, ended = (
+        job_client.post("/jobs", json={"texts": ["good", "bad"]}).json["id"] for _ in range(2)
+    )
+    job_client.post("/predict", json={"text": "a"}, headers={"Prefer": "respond-async"})
+    worked(ended)
+
+    (shown,) = job_client.get("/stats").json["jobs"]
+
+    assert shown == job_client.get(f"/jobs/{running}").json
+    assert shown["request_counts"]["total"] == 2
