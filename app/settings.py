@@ -127,6 +127,13 @@ class Logging(Section, frozen=True):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["human", "json"] = "human"
+    access: bool = False
+
+
+class Tracing(Section, frozen=True):
+    """Spans of OpenTelemetry."""
+
+    enabled: bool = False
 
 
 class Settings(Section, frozen=True):
@@ -150,3 +157,4 @@ class Settings(Section, frozen=True):
     jobs: Jobs = Jobs()
     monitoring: Monitoring = Monitoring()
     logging: Logging = Logging()
+    tracing: Tracing = Tracing()

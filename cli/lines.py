@@ -1,7 +1,9 @@
-"""CLI. Prints the lines of several processes, each behind the coloured name of its process."""
+"""CLI. Prints the lines of several processes, each with the name of its process."""
 
+import json
 import os
-from typing import TextIO
+import time
+from typing import Any, TextIO
 
 import click
 
@@ -9,16 +11,24 @@ COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "bright_red")
 
 
 class LinePrinter:
-    """Writes `name | line` to `stream`; colours only on a terminal without $NO_COLOR."""
+    """Writes `name | line` to `stream`; colours only on a terminal without $NO_COLOR.
 
-    def __init__(self, names: list[str], stream: TextIO) -> None:
+    With `as_json` a line is the JSON object that the process wrote, or one made of what it wrote:
+    Redis and a dying interpreter know no JSON. `process` is then the name.
+    """
+
+    def __init__(self, names: list[str], stream: TextIO, as_json: bool = False) -> None:
         self._stream = stream
+        self._as_json = as_json
         self._width = max(map(len, names))
         self._colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
         self._is_coloured = stream.isatty() and "NO_COLOR" not in os.environ
 
     def __call__(self, name: str, line: str) -> None:
         """Print one line of the process `name`."""
+        if self._as_json:
+            self.write(json.dumps(_event(line) | {"process": name}))
+            return
         prefix = f"{name.ljust(self._width)} |"
         if self._is_coloured:
             prefix = click.style(prefix, fg=self._colours.get(name))
@@ -30,3 +40,14 @@ class LinePrinter:
             click.echo(text, file=self._stream)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+def _event(line: str) -> dict[str, Any]:
+    if line.startswith("{"):
+        try:
+            event: dict[str, Any] = json.loads(line)
+            return event
+        except (ValueError, RecursionError):
+            pass
+    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return {"time": moment, "level": "INFO", "message": line}

@@ -8,7 +8,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 
+import app
 from app.config import CONFIG_VARIABLE, Loaded
 from app.monitoring.directory import MULTIPROC_VARIABLE, own_directory
 from app.settings import Settings
@@ -16,6 +18,8 @@ from cli.child import Spec
 from cli.embedded_redis import server_argv
 
 REDIS, WORKER, WEB, FLOWER = "redis", "worker", "web", "flower"
+# The server's own lines in the format of ours.
+GRANIAN_LOGS = Path(app.__file__).parent / "api" / "granian.json"
 
 # The API goes first, so that nobody is let in any more; Redis last, so that workers can finish.
 # The graces add up to less than the 10 s in which everything must be gone.
@@ -76,6 +80,7 @@ class Processes:
         argv += ["--backpressure", str(max_requests)]
         argv += ["--respawn-failed-workers", "--respawn-interval", "0.5"]
         argv += ["--workers-kill-timeout", "2", "--log-level", "error"]
+        argv += ["--log-config", str(GRANIAN_LOGS)]
         return self._spec(WEB, WEB, [*argv, "app.api.asgi:application"])
 
     def flower(self) -> Spec:

@@ -14,7 +14,9 @@ from app import config
 from app.broker import embedded_socket
 from app.errors import RedisNotReady, StartRefused
 from app.monitoring.folding import fold
+from app.tracing import provider
 from cli import embedded_redis, preflight
+from cli.client import service_url
 from cli.lines import LinePrinter
 from cli.metrics import empty_directory, serve_metrics
 from cli.options import Call, verb
@@ -68,12 +70,14 @@ class Service:
         self._rest += [processes.flower()] if with_flower else []
         names = [OURSELVES, REDIS, *(spec.name for spec in self._rest)]
         # With --json standard output has one document and nothing else.
-        self._printer = LinePrinter(names, sys.stderr if as_json else sys.stdout)
+        is_json = self._settings.logging.format == "json"
+        self._printer = LinePrinter(names, sys.stderr if as_json else sys.stdout, is_json)
         self._supervisor = Supervisor(self._printer, self._fold)
 
     def run(self) -> None:
         """Check, start, say when it is ready, and watch until asked to stop."""
         self._stack.callback(preflight.StateLock(self._settings).close)
+        provider.check(self._settings)
         preflight.check_ports(self._settings)
         default = preflight.check_default_model(self._settings)
         self._stack.enter_context(_signals(self._supervisor))
@@ -126,6 +130,8 @@ class Service:
         took_s = time.monotonic() - self._started_at
         if self._as_json:
             click.echo(json.dumps(ready_data(self._settings, took_s)))
+        elif self._settings.logging.format == "json":
+            self._say(f"ready at {service_url(self._settings)} ({took_s:.1f} s)")
         else:
             self._printer.write(ready_screen(self._settings, took_s))
 

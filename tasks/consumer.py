@@ -8,12 +8,21 @@ from functools import partial
 from typing import Any
 
 from celery.worker.consumer import Consumer as CeleryConsumer
+from celery.worker.consumer import consumer
 
 INTERVALS_S = {"interval_start": 0.2, "interval_step": 0.3, "interval_max": 1.0}
 
 # Workers have nothing to tell each other: what they hold is in their heartbeats. The search for
 # neighbours would hold up every start by a second, and gossip fails loudly on each reconnect.
 ALONE = {"without_mingle": True, "without_gossip": True}
+
+
+def _size(message: Any, body: Any) -> str:
+    return f"{len(message.body)} bytes"
+
+
+# Celery logs the first 1024 characters of a message that it cannot read or has no task for: texts.
+consumer.dump_body = _size
 
 
 class Consumer(CeleryConsumer):

@@ -28,6 +28,8 @@ from app.monitoring.port import SharedPort
 from app.monitoring.redis_metrics import TIMEOUT_S, RedisCollector
 from app.monitoring.stages import Computations
 from app.settings import Settings
+from app.tracing import provider
+from app.tracing.chunks import ChunkTracing
 from tasks.loop import Loop
 from tasks.reconciler import RECONCILE_S, Reconciler
 from tasks.requests import Requests
@@ -44,7 +46,7 @@ class Host:
     """A process that holds models.
 
     `start` returns when the active versions are loaded, or cannot be; `queues` gives the names of
-    the queues that the process consumes now.
+    the queues that the process consumes now. `ConfigError` where tracing cannot be done.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Host:
         self.metrics = Metrics("worker") if settings.monitoring.enabled else None
         self.counts = Computations(self.metrics) if self.metrics else None
         self._port = self._include(self.metrics) if self.metrics else None
+        self.tracing = _tracing(settings)
         self._beating = Loop("heartbeat", self.beat, fleet.BEAT_S, at_end=self._withdraw)
         self._started_at = 0.0
         self._is_announced = False
@@ -121,6 +124,8 @@ class Host:
             self._port.stop()
         if self.metrics is not None:
             self.metrics.leave()
+        if self.tracing is not None:
+            self.tracing.close()
 
     def now(self) -> float:
         """Redis server seconds; those of this machine until Redis was reached once."""
@@ -129,16 +134,18 @@ class Host:
         except BrokerUnavailable:
             return time.time()
 
-    def answer(self, chunk: Chunk, sent_at: float | None = None) -> ChunkResult:
+    def answer(
+        self, chunk: Chunk, spent: engine.Spent | None = None, sent_at: float | None = None
+    ) -> ChunkResult:
         """Compute a chunk with a model that this process holds; `ModelUnavailable` without.
 
-        `sent_at` is when its message was sent, in Redis server seconds.
+        What it took is added to `spent`; `sent_at` is when its message was sent, in Redis server
+        seconds.
         """
         queued_s = None if sent_at is None else max(0.0, self.now() - sent_at)
         model = self.model(chunk.ref, chunk.deadline - self.now())
-        result = engine.predict(
-            model, chunk, max_batch_size=self.settings.max_batch_size, now=self.now
-        )
+        size = self.settings.max_batch_size
+        result = engine.predict(model, chunk, max_batch_size=size, now=self.now, spent=spent)
         self.count_chunk()
         result = msgspec.structs.replace(result, queued_s=queued_s)
         if self.counts is not None:
@@ -220,3 +227,8 @@ class Host:
 
     def _withdraw(self) -> None:
         fleet.withdraw(self.redis, self.hostname)
+
+
+def _tracing(settings: Settings) -> ChunkTracing | None:
+    provider.check(settings)
+    return ChunkTracing(provider.make_provider("worker")) if settings.tracing.enabled else None

@@ -76,12 +76,12 @@ class Lifecycle:
         from tasks.host import Host
         from tasks.job_runner import JobRunner
 
+        queues = instance.app.amqp.queues
         try:
             device = choose(self.settings.worker.device)
+            host = Host(self.settings, instance.hostname, device, lambda: list(queues.consume_from))
         except ConfigError as error:
             _refuse(str(error))
-        queues = instance.app.amqp.queues
-        host = Host(self.settings, instance.hostname, device, lambda: list(queues.consume_from))
         # A dispatcher lives as long as its connection to Redis.
         runner = JobRunner(host, instance.app, lambda: instance.consumer.event_dispatcher)
         running.set_host(host, runner)

@@ -33,6 +33,8 @@ from app.monitoring.fleet_metrics import FleetCollector
 from app.monitoring.metrics import Metrics
 from app.monitoring.redis_metrics import RedisCollector
 from app.settings import Settings
+from app.tracing import provider
+from app.tracing.requests import RequestTracing
 
 DESCRIPTION = (
     "Text classification. Every error has one body, RFC 9457 problem details: `code` says which "
@@ -61,8 +63,13 @@ class App(Flask):
         return func
 
 
-def create_app(settings: Settings, gateway: Gateway | None = None) -> Flask:
-    """The Flask application; `gateway` replaces the real workers, for tests and local use."""
+def create_app(
+    settings: Settings, gateway: Gateway | None = None, tracing: RequestTracing | None = None
+) -> Flask:
+    """The Flask application; `gateway` replaces the real workers, for tests and local use.
+
+    `tracing` has predictions traced; `create_front` makes one where it is enabled.
+    """
     app = App("app.api", static_folder=None)
     app.config.update(CONFIG)
     cast(DefaultJSONProvider, app.json).sort_keys = False
@@ -71,7 +78,7 @@ def create_app(settings: Settings, gateway: Gateway | None = None) -> Flask:
     exporter = Exporter(app, Metrics()) if settings.monitoring.enabled else None
     catalog = Catalog(settings.models_dir, settings.default_model)
     counted = exporter.metrics if exporter else None
-    gateway = gateway or CeleryGateway(settings)
+    gateway = gateway or CeleryGateway(settings, tracing)
     predictions = Predictions(settings, catalog, gateway, counted)
     if counted:
         counted.include(FleetCollector(catalog, predictions.fleet))
@@ -80,7 +87,8 @@ def create_app(settings: Settings, gateway: Gateway | None = None) -> Flask:
     jobs = BulkJobs(settings, predictions, gateway.now)
     given = _feedback(settings, catalog, gateway, counted)
     gate, tasks = Gate(settings.limits), Tasks(jobs)
-    attach(app, Services(settings, gate, predictions, rollouts, jobs, tasks, exporter, given))
+    has = Services(settings, gate, predictions, rollouts, jobs, tasks, exporter, given, tracing)
+    attach(app, has)
     api = Api(app)
     api.spec.components.security_scheme(ADMIN, ADMIN_SCHEME)
     there = {metrics: exporter is not None, feedback: given is not None}
@@ -88,7 +96,7 @@ def create_app(settings: Settings, gateway: Gateway | None = None) -> Flask:
         if there.get(blueprint, True):
             api.register_blueprint(blueprint)
     app.register_blueprint(docs)
-    log_accesses(app)
+    log_accesses(app, settings.logging.access)
     app.wsgi_app = RequestScope(app.wsgi_app)  # type: ignore[method-assign]
     return app
 
@@ -103,8 +111,16 @@ def _feedback(
     return Feedback(settings, catalog, gateway.now)
 
 
-def create_front(settings: Settings, gateway: Gateway | None = None) -> Front:
-    """The ASGI application: the one above, with the hot views in front of it."""
-    app = create_app(settings, gateway)
+def create_front(
+    settings: Settings, gateway: Gateway | None = None, tracing: RequestTracing | None = None
+) -> Front:
+    """The ASGI application: the one above, with the hot views in front of it.
+
+    Raises `ConfigError` where tracing is enabled and OpenTelemetry is not installed.
+    """
+    if tracing is None and settings.tracing.enabled:
+        provider.check(settings)
+        tracing = RequestTracing(provider.make_provider("api"))
+    app = create_app(settings, gateway, tracing)
     views = {path: view for blp in BLUEPRINTS for path, view in blp.hot_views.items()}
     return Front(app, views, services_of(app))

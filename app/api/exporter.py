@@ -5,6 +5,7 @@ The exporter's own defaults put raw paths and methods, which callers choose, int
 
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from flask import Flask, Response, request
@@ -29,12 +30,16 @@ _failures = LineBudget(max_lines=10)
 
 
 class Exchange(NamedTuple):
-    """A request and the status of its answer; `started` is in seconds of `time.perf_counter`."""
+    """A request and the status of its answer; `started` is in seconds of `time.perf_counter`.
+
+    `details` are for the log alone.
+    """
 
     method: str
     route: str
     status: int
     started: float
+    details: Mapping[str, str] = {}
 
     @classmethod
     def of(cls, response: Response) -> "Exchange":
@@ -97,22 +102,27 @@ class Exporter(PrometheusMetrics):
         return response
 
 
-def log_accesses(app: Flask) -> None:
-    """Log what `app` answers."""
+def log_accesses(app: Flask, all_of_them: bool) -> None:
+    """Log what `app` answers; as `log_access`."""
 
     def log(response: Response) -> Response:
-        log_access(Exchange.of(response))
+        log_access(Exchange.of(response), all_of_them)
         return response
 
     app.after_request(log)
 
 
-def log_access(exchange: Exchange) -> None:
-    """One line a request, without its body: errors of ours at warning, others' at info."""
+def log_access(exchange: Exchange, all_of_them: bool) -> None:
+    """One line a request, without its body: errors of ours at warning, others' at info.
+
+    Good answers have theirs at info where `all_of_them` are wanted, else at debug.
+    """
     status = exchange.status
-    # A line costs more than the rest of a request: a good answer is worth one only to debug.
-    level = logging.DEBUG
-    if status >= 400 and exchange.route not in PROBES:
+    # A line costs more than the rest of a request: a good answer is not worth one to everybody.
+    level = logging.INFO if all_of_them else logging.DEBUG
+    if exchange.route in PROBES:
+        level = logging.DEBUG
+    elif status >= 400:
         level = logging.INFO if status < 500 else logging.WARNING
     if access_logger.isEnabledFor(level):
         left_out = _failures.take((exchange.route, status)) if status >= 400 else 0
@@ -121,7 +131,7 @@ def log_access(exchange: Exchange) -> None:
         took_ms = round((time.perf_counter() - exchange.started) * 1000, 1)
         line: dict[str, Any] = {"method": exchange.method, "route": exchange.route}
         more = {"left_out": left_out} if left_out else {}
-        line |= {"status": status, "ms": took_ms} | more
+        line |= {**exchange.details, "status": status, "ms": took_ms} | more
         access_logger.log(level, "answered", extra=line)
 
 

@@ -56,7 +56,7 @@ class Api(flask_smorest.Api):
         self._app.register_error_handler(Exception, self._handle_error)
 
     def _handle_error(self, error: Exception) -> Response:
-        body, headers, status = refusal(services_of(self._app), error, _request_id())
+        body, headers, status, _ = refusal(services_of(self._app), error, _request_id())
         return Response(body, status, headers)
 
 

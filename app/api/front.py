@@ -23,6 +23,7 @@ from app.api.services import Services
 from app.errors import BodyTooLarge, MalformedBody
 from app.garbage import settle
 from app.logs import request_scope
+from app.tracing.requests import RequestSpan
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -33,6 +34,7 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[str, str]]
 
 DISCONNECT = "http.disconnect"
+NOTHING: Mapping[str, str] = {}
 # In the WSGI environment, where there is one: a `Departure`.
 DEPARTURE = "mlserve.departure"
 
@@ -43,6 +45,8 @@ class Front:
     def __init__(self, app: Flask, views: Mapping[str, HotView], services: Services) -> None:
         self._views = views
         self._services = services
+        self._tracing = services.tracing
+        self._logs_all = services.settings.logging.access
         self._flask: Any = WSGIMiddleware(
             cast(Any, with_end(app.wsgi_app)), workers=services.settings.server.threads
         )
@@ -72,19 +76,36 @@ class Front:
         # Of a header that comes twice, the first one counts.
         given = dict(reversed(scope["headers"]))
         request_id = accepted_id(_text(given.get(b"x-request-id")))
-        with request_scope(request_id):
-            try:
-                body = await self._read(given, receive)
-                call = Call(body, _text(given.get(b"prefer")), request_id, started)
-                answer, headers, status = await self._views[path](self._services, call)
-                headers.append(("content-type", JSON_TYPE))
-            except Exception as error:  # noqa: BLE001 - Flask, too, answers whatever a view raises
-                answer, headers, status = refusal(self._services, error, request_id)
-            headers.append(("content-length", str(len(answer))))
-            headers.append((HEADER, request_id))
-            await _respond(send, status, headers, answer)
-            # Last: nobody waits for it.
-            self._observe(Exchange(METHOD, path, status, started))
+        span, status, details = self._begin(path, given, request_id), None, NOTHING
+        try:
+            with request_scope(request_id):
+                try:
+                    body = await self._read(given, receive)
+                    prefer = _text(given.get(b"prefer"))
+                    call = Call(body, prefer, request_id, started, span)
+                    answered = await self._views[path](self._services, call)
+                    answer, headers, status, details = answered
+                    headers.append(("content-type", JSON_TYPE))
+                except Exception as error:  # noqa: BLE001 - Flask, too, answers whatever a view raises
+                    refused = refusal(self._services, error, request_id)
+                    answer, headers, status, details = refused
+                headers.append(("content-length", str(len(answer))))
+                headers.append((HEADER, request_id))
+                await _respond(send, status, headers, answer)
+                # Last: nobody waits for it.
+                self._observe(Exchange(METHOD, path, status, started, details))
+        finally:
+            if span is not None:
+                span.end(status)
+
+    def _begin(
+        self, path: str, given: Mapping[bytes, bytes], request_id: str
+    ) -> RequestSpan | None:
+        if self._tracing is None:
+            return None
+        names = (b"traceparent", b"tracestate")
+        headers = {name.decode(): _text(given.get(name)) for name in names}
+        return self._tracing.begin(METHOD, path, request_id, headers)
 
     async def _read(self, given: Mapping[bytes, bytes], receive: Receive) -> bytes:
         check_type(_text(given.get(b"content-type")) or "", _text(given.get(b"content-encoding")))
@@ -102,7 +123,7 @@ class Front:
     def _observe(self, exchange: Exchange) -> None:
         if self._services.exporter:
             self._services.exporter.count(exchange)
-        log_access(exchange)
+        log_access(exchange, self._logs_all)
 
 
 def with_end(application: "WSGIApplication") -> "WSGIApplication":

@@ -11,17 +11,22 @@ from typing import Any, NamedTuple
 from app.api.gate import Gate
 from app.api.scope import REQUEST_ID, STARTED
 from app.api.services import Services
+from app.tracing.requests import RequestSpan
 
 METHOD = "POST"
 
 
 class Call(NamedTuple):
-    """A request; `started` is in seconds of `time.perf_counter`, `prefer` its `Prefer` header."""
+    """A request; `started` is in seconds of `time.perf_counter`, `prefer` its `Prefer` header.
+
+    `span` is None where it is not traced.
+    """
 
     body: bytes
     prefer: str | None
     request_id: str
     started: float
+    span: RequestSpan | None = None
 
     @classmethod
     def of(cls, environ: Mapping[str, Any], gate: Gate) -> "Call":
@@ -31,11 +36,12 @@ class Call(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """A JSON body, and its headers besides type and length."""
+    """A JSON body, and its headers besides type and length; `details` are for the log alone."""
 
     body: bytes
     headers: list[tuple[str, str]]
     status: int = 200
+    details: Mapping[str, str] = {}
 
 
 HotView = Callable[[Services, Call], Coroutine[Any, Any, Answered]]

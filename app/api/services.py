@@ -14,6 +14,7 @@ from app.inference.service import Predictions
 from app.inference.tasks import Tasks
 from app.monitoring.metrics import Metrics
 from app.settings import Settings
+from app.tracing.requests import RequestTracing
 
 _KEY = "mlserve"
 
@@ -22,7 +23,8 @@ _KEY = "mlserve"
 class Services:
     """The collaborators of every view.
 
-    `exporter` is None where monitoring is disabled, `feedback` where nobody may give any.
+    `exporter` is None where monitoring is disabled, `feedback` where nobody may give any, and
+    `tracing` where that is disabled.
     """
 
     settings: Settings
@@ -33,6 +35,7 @@ class Services:
     tasks: Tasks
     exporter: Exporter | None
     feedback: Feedback | None = None
+    tracing: RequestTracing | None = None
 
     @property
     def metrics(self) -> Metrics | None:
@@ -52,6 +55,8 @@ class Services:
             self.feedback.close()
         if self.exporter:
             self.exporter.stop()
+        if self.tracing is not None:
+            self.tracing.close()
 
 
 def attach(app: Flask, services: Services) -> None:

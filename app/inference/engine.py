@@ -6,7 +6,7 @@ Invariant: one bad text never fails its neighbours, and nothing is computed afte
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from app.errors import ArtifactInvalid, TextFailed, TextOutOfMemory
 from app.models.budget import TokenBudget
 from app.models.loader import LoadedModel
 from app.preprocessing.subwords import TokenizedTexts
+from app.tracing.chunks import Pass
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +26,11 @@ OUT_OF_MEMORY = Outcome(error=Failure(TextOutOfMemory.code, str(TextOutOfMemory(
 
 @dataclass(slots=True)
 class Spent:
-    """Seconds on one chunk so far."""
+    """Seconds on one chunk so far, and the forward passes that they went into."""
 
     preprocess_s: float = 0.0
     inference_s: float = 0.0
+    passes: list[Pass] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,19 @@ class Work:
 
 
 def predict(
-    model: LoadedModel, chunk: Chunk, *, max_batch_size: int, now: Callable[[], float]
+    model: LoadedModel,
+    chunk: Chunk,
+    *,
+    max_batch_size: int,
+    now: Callable[[], float],
+    spent: Spent | None = None,
 ) -> ChunkResult:
     """An outcome per text: probabilities, a failure, or `expired` where time ran out.
 
     `now` gives seconds of the clock that deadlines are in; it is asked before every batch of at
-    most `max_batch_size` texts. Raises nothing that a text could cause.
+    most `max_batch_size` texts. `spent` is added to. Raises nothing that a text could cause.
     """
-    work = Work(model, chunk, now, Spent())
+    work = Work(model, chunk, now, Spent() if spent is None else spent)
     outcomes = []
     for start in range(0, len(chunk.texts), max_batch_size):
         places = range(start, min(start + max_batch_size, len(chunk.texts)))
@@ -148,7 +155,9 @@ def _tokenized(work: Work, texts: TokenizedTexts) -> list[Outcome]:
 def _rows(work: Work, features: Any, texts: int) -> list[list[float]]:
     started = time.perf_counter()
     found: Any = work.model.predictor.predict_proba(features)
-    work.spent.inference_s += time.perf_counter() - started
+    ended = time.perf_counter()
+    work.spent.inference_s += ended - started
+    work.spent.passes.append(Pass(texts, started, ended))
     if found.shape != (texts, len(work.model.labels)) or not np.isfinite(found).all():
         raise ArtifactInvalid(work.model.ref, "the prediction has a wrong shape or is not finite")
     rows: list[list[float]] = found.tolist()

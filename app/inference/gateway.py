@@ -11,7 +11,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Protocol
 
 import msgspec
@@ -34,8 +34,10 @@ from app.contract import (
 from app.errors import BrokerUnavailable, ServingError, ShuttingDown
 from app.fleet import Fleet
 from app.inference.pending import Pending, Sent, expired
+from app.logs import request_scope
 from app.mailbox import Reply
 from app.settings import Settings
+from app.tracing.requests import RequestTracing
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +78,12 @@ class Gateway(Protocol):
         ...
 
 
+def _scope(sent: Sent) -> AbstractContextManager[None]:
+    """What is logged belongs to this chunk, and to the requests in it."""
+    chunk = sent.chunk
+    return request_scope(*chunk.request_ids, chunk_id=sent.task_id, ref=chunk.ref)
+
+
 @contextmanager
 def broker_errors() -> Iterator[None]:
     """Turn what redis, kombu and sockets raise into `BrokerUnavailable`, here and nowhere else."""
@@ -86,10 +94,11 @@ def broker_errors() -> Iterator[None]:
 
 
 class CeleryGateway:
-    """The gateway to real workers."""
+    """The gateway to real workers; chunks have spans where there is `tracing`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tracing: RequestTracing | None = None) -> None:
         self._settings = settings
+        self._tracing = tracing
         self._celery = make_celery(settings, "api")
         self._mailbox = MAILBOX_PREFIX + uuid.uuid4().hex
         self._clock = RedisClock()
@@ -122,6 +131,8 @@ class CeleryGateway:
             # Looked at after `add`: what is added later is not seen by `close`.
             if self._closed.is_set():
                 raise ShuttingDown()
+            if self._tracing is not None:
+                sent.headers = self._tracing.chunk(chunk, sent.task_id, sent.queue, sent.future)
             self._publish(sent)
         except (BrokerUnavailable, ShuttingDown):
             sent.future.cancel()
@@ -172,7 +183,8 @@ class CeleryGateway:
             self._threads = threads
 
     def _publish(self, sent: Sent) -> None:
-        with self._publishing:
+        with self._publishing, _scope(sent):
+            logger.debug("chunk sent")
             try:
                 with broker_errors():
                     self._send(sent)
@@ -198,7 +210,7 @@ class CeleryGateway:
             ((sent.chunk.to_message(),), kwargs, embed),
             exchange="",
             routing_key=sent.queue,
-            headers=headers | own,
+            headers=headers | own | sent.headers,
             serializer="json",
             retry=False,
             **properties | {"correlation_id": task_id},
@@ -227,17 +239,18 @@ class CeleryGateway:
         # A reply nobody waits for any more finds no entry and is dropped.
         if (sent := self._pending.answered(reply.task_id)) is None:
             return
-        try:
-            sent.resolve(self._outcome(reply, sent.chunk))
-        except ServingError as error:
-            sent.resolve(error)
+        with _scope(sent):
+            try:
+                sent.resolve(self._outcome(reply, sent.chunk))
+            except ServingError as error:
+                sent.resolve(error)
 
     def _look_after_unanswered(self) -> None:
         for sent in self._pending.overdue():
             sent.resolve(expired(sent.chunk))
         for sent in self._pending.lost():
-            logger.info("chunk sent again", extra={"task_id": sent.task_id, "ref": sent.chunk.ref})
-            with suppress(BrokerUnavailable):
+            with suppress(BrokerUnavailable), _scope(sent):
+                logger.info("chunk sent again")
                 self._publish(sent)
 
     def _outcome(self, reply: Reply, chunk: Chunk) -> ChunkResult | ServingError:
@@ -249,7 +262,7 @@ class CeleryGateway:
         error = self._celery.backend.exception_to_python(reply.result)
         if isinstance(error, ServingError):
             return error
-        logger.error("chunk failed", extra={"task_id": reply.task_id, "kind": type(error).__name__})
+        logger.error("chunk failed", extra={"kind": type(error).__name__})
         return ServingError()
 
     def _watch_loop(self) -> None:

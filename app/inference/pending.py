@@ -23,9 +23,12 @@ SMOOTHING = 0.2
 
 
 class Sent:
-    """A chunk on its way; times are monotonic seconds."""
+    """A chunk on its way; times are monotonic seconds, `headers` more of those of its message."""
 
-    __slots__ = ("budget_s", "chunk", "future", "is_second_try", "queue", "sent_at", "task_id")
+    __slots__ = (
+        *("budget_s", "chunk", "future", "headers", "is_second_try", "queue", "sent_at"),
+        "task_id",
+    )
 
     def __init__(self, chunk: Chunk, queue: str, sent_at: float, budget_s: float) -> None:
         self.chunk = chunk
@@ -35,6 +38,7 @@ class Sent:
         # Not `uuid4`: it asks the kernel, and gives up the interpreter lock meanwhile.
         self.task_id = str(uuid.UUID(int=_random.getrandbits(128), version=4))
         self.future: Future[ChunkResult] = Future()
+        self.headers: dict[str, str] = {}
         self.is_second_try = False
 
     def resolve(self, outcome: ChunkResult | ServingError) -> None:

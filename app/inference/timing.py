@@ -13,8 +13,9 @@ class Trip(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """The seconds of one request, each counted once."""
+    """The seconds of one request that gave its texts to the coalescer at `asked_at` (monotonic)."""
 
+    asked_at: float
     batch_s: float
     queue_s: float
     preprocess_s: float
@@ -22,7 +23,7 @@ class Timing(NamedTuple):
 
     @classmethod
     def of(cls, asked_at: float, trip: Trip) -> "Timing":
-        """Of a request whose texts were given to the coalescer at `asked_at`.
+        """Of a request, each second counted once.
 
         One that joined a chunk on its way waited for what was left of it: the queue, that is the
         way to the worker, the line in front of it and the way back, is what computing leaves.
@@ -32,7 +33,7 @@ class Timing(NamedTuple):
         if batch_s < 0.0:
             batch_s, waited_s = 0.0, landed_at - asked_at
         queue_s = waited_s - preprocess_s - inference_s
-        return cls(batch_s, queue_s if queue_s > 0.0 else 0.0, preprocess_s, inference_s)
+        return cls(asked_at, batch_s, queue_s if queue_s > 0.0 else 0.0, preprocess_s, inference_s)
 
     def header(self) -> str:
         """The value of `Server-Timing`, in milliseconds."""

@@ -2,12 +2,13 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
-from app.contract import Chunk, HostState, MessageRefused
+from app.contract import PREDICT_CHUNK, Chunk, HostState, MessageRefused
 from app.errors import ModelUnavailable, TaskGivenUp
 from app.fleet import read
 from app.inference.gateway import CeleryGateway
@@ -108,6 +109,37 @@ def test_request_id_is_in_the_log_and_the_text_is_not(worker, gateway):
         gateway.submit(refused, "cpu").result(10)
 
     eventually(lambda: "[id-of-this-request]" in worker.logs())
+    assert "secret" not in worker.logs()
+
+
+def test_line_about_a_chunk_has_its_id_and_version(worker, gateway):
+    with pytest.raises(ModelUnavailable):
+        gateway.submit(chunk(gateway, "good", ref="tiny-v8", request_id="r8"), "cpu").result(10)
+
+    (line,) = eventually(lambda: [one for one in worker.logs().splitlines() if "[r8]" in one])
+    assert "chunk refused" in line
+    assert "ref=tiny-v8" in line
+    assert re.search(r"chunk_id=[0-9a-f-]{36}( |$)", line)
+
+
+@pytest.mark.parametrize("spoilt", ["task", "body"])
+def test_message_that_cannot_be_understood_is_logged_without_its_texts(
+    worker, sender, redis_here, spoilt
+):
+    # Without `argsrepr`, which the gateway gives too, Celery has the texts in the headers.
+    sender.app.send_task(PREDICT_CHUNK, ("my secret",), queue="jobs.gpu", argsrepr="<1 texts>")
+    with redis_here.client() as client:
+        message = json.loads(client.blpop(["jobs.gpu"], timeout=5)[1])
+        if spoilt == "task":
+            message["headers"]["task"] = "of.another.version"
+        else:
+            message["body"] += "}"
+        before = len(worker.logs())
+        client.lpush("predict.cpu", json.dumps(message))
+
+    said = {"task": "Received unregistered task", "body": "Can't decode message body"}[spoilt]
+    eventually(lambda: said in worker.logs()[before:])
+    assert sender.send("echo", "still there").get(timeout=10) == "still there"
     assert "secret" not in worker.logs()
 
 

@@ -6,6 +6,8 @@ import sys
 import pytest
 
 MODEL_LIBRARIES = ["torch", "sklearn", "numpy", "scipy", "skops", "joblib", "app.models.loader"]
+# Where it is installed, redis-py imports the rest of it for its own metrics.
+TRACING_LIBRARIES = ["opentelemetry.exporter.otlp", "opentelemetry.sdk.trace.export"]
 HTTP_LIBRARIES = ["flask", "flask_smorest", "marshmallow", "werkzeug", "app.api"]
 
 CREATE_APP = """
@@ -32,6 +34,11 @@ def test_worker_process_loads_no_http_library():
 
 def test_scikit_learn_models_load_without_torch():
     assert loaded("import app.models.formats.skops_format", ["torch"]) == []
+
+
+@pytest.mark.parametrize("code", [CREATE_APP, "import tasks.host"])
+def test_nobody_loads_opentelemetry_who_does_not_trace(code):
+    assert loaded(code, TRACING_LIBRARIES) == []
 
 
 @pytest.mark.parametrize(("code", "name"), [("import numpy", "numpy"), (CREATE_APP, "flask")])

@@ -185,6 +185,8 @@ async def _classify(
 ) -> Answer:
     wait_s = prefer.wait_s(call.prefer)
     result = await has.predictions.predict(texts, model_version, call.request_id, wait_s)
+    if call.span is not None:
+        call.span.waited(result.timing)
     if has.metrics:
         has.metrics.count_sources(len(texts), result.remembered, result.joined)
     return result
@@ -224,11 +226,13 @@ def _accepted(call: Call, task_id: str) -> Answered:
 
 def _respond(call: Call, answer: Prediction | BatchPrediction, result: Answer) -> Answered:
     headers: list[tuple[str, str]] = [(CACHE_HEADER, result.source)]
+    details = {"ref": result.ref}
     if (timing := result.server_timing) is not None:
         headers.append((TIMING_HEADER, timing))
+        details["timing"] = timing
     if (wait_s := prefer.wait_s(call.prefer)) is not None:
         headers.append((prefer.APPLIED_HEADER, f"wait={wait_s}"))
-    return Answered(_encoder.encode(answer), headers)
+    return Answered(_encoder.encode(answer), headers, details=details)
 
 
 def _count(metrics: Metrics, ref: str, items: list[Labelled | Failed]) -> None:

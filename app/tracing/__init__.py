@@ -1,0 +1,1 @@
+"""Shared. Spans of OpenTelemetry: imported, and paid for, only where `tracing.enabled`."""
