@@ -11,7 +11,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import msgspec
@@ -78,7 +78,7 @@ class Gateway(Protocol):
         ...
 
 
-def _scope(sent: Sent) -> AbstractContextManager[None]:
+def _scope(sent: Sent) -> request_scope:
     """What is logged belongs to this chunk, and to the requests in it."""
     chunk = sent.chunk
     return request_scope(*chunk.request_ids, chunk_id=sent.task_id, ref=chunk.ref)

@@ -1,12 +1,15 @@
 """The gateway on a real Redis; the worker's part is played by hand, message by message."""
 
+import io
 import json
+import logging
 
 import pytest
 
-from app import fleet
+from app import fleet, logs
 from app.errors import ModelUnavailable, ServingError
 from app.inference.gateway import CeleryGateway
+from app.settings import Logging
 from tests.integration.hand import REF, chunk, host, result
 from tests.waiting import eventually
 
@@ -64,6 +67,26 @@ def test_foreign_error_of_the_worker_keeps_its_words_to_itself(gateway, worker):
         future.result(5)
     assert type(caught.value) is ServingError
     assert "secret" not in str(caught.value)
+
+
+def test_chunk_that_failed_is_logged_with_its_id_and_those_of_its_requests(
+    gateway, worker, monkeypatch
+):
+    handler = logs.make_handler(Logging(format="json"), "api")
+    monkeypatch.setattr(handler, "stream", io.StringIO())
+    monkeypatch.setattr(logging.getLogger("app.inference.gateway"), "handlers", [handler])
+    future = gateway.submit(chunk("a"), "cpu")
+    message = worker.take()
+
+    worker.answer(message, ValueError("a secret"), state="FAILURE")
+
+    with pytest.raises(ServingError):
+        future.result(5)
+    line = json.loads(handler.stream.getvalue().splitlines()[-1])
+    assert (line["level"], line["message"], line["kind"]) == ("ERROR", "chunk failed", "ValueError")
+    assert (line["request_id"], line["ref"]) == ("r1", REF)
+    assert line["chunk_id"] == message["headers"]["id"]
+    assert "secret" not in str(line)
 
 
 def test_result_of_another_version_is_refused(gateway, worker):
