@@ -23,7 +23,7 @@ class Computing:
     def __init__(self, compute_s, timeout_ms):
         self.compute_s, self.settings = compute_s, Settings(request_timeout_ms=timeout_ms)
 
-    def answer(self, chunk, spent):
+    def answer(self, chunk, spent, sent_at):
         until = time.perf_counter() + self.compute_s
         while time.perf_counter() < until:
             spent.inference_s = self.compute_s
