@@ -109,7 +109,9 @@ class ChunkResult(Message, frozen=True, kw_only=True):
     """Outcomes in the order of the chunk's texts; `labels` names the probabilities.
 
     `preprocess_s` and `inference_s` are the seconds that the worker spent on the whole chunk;
-    `queued_s` how long it had waited for one, None where no worker has had it.
+    `queued_s` how long it had waited for one, None where no worker has had it. `tokens` are those
+    of texts that were computed, `padded_tokens` all that were computed for them; neither is there
+    (`UNSET` counts as 0: it is false) where texts are not made of tokens.
     """
 
     ref: str
@@ -118,6 +120,8 @@ class ChunkResult(Message, frozen=True, kw_only=True):
     preprocess_s: float
     inference_s: float
     queued_s: float | None = None
+    tokens: int | msgspec.UnsetType = msgspec.UNSET
+    padded_tokens: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class HeldModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from msgspec import UNSET
 
 from app.contract import EXPIRED, Chunk, ChunkResult, Failure, Outcome
 from app.errors import ArtifactInvalid, TextFailed, TextOutOfMemory
@@ -26,11 +27,13 @@ OUT_OF_MEMORY = Outcome(error=Failure(TextOutOfMemory.code, str(TextOutOfMemory(
 
 @dataclass(slots=True)
 class Spent:
-    """Seconds on one chunk so far, and the forward passes that they went into."""
+    """Seconds on one chunk so far, the forward passes, and tokens without and with padding."""
 
     preprocess_s: float = 0.0
     inference_s: float = 0.0
     passes: list[Pass] = field(default_factory=list)
+    tokens: int = 0
+    padded_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,8 @@ def predict(
         outcomes=outcomes,
         preprocess_s=work.spent.preprocess_s,
         inference_s=work.spent.inference_s,
+        tokens=work.spent.tokens or UNSET,
+        padded_tokens=work.spent.padded_tokens or UNSET,
     )
 
 
@@ -148,7 +153,10 @@ def _piece(work: Work, texts: TokenizedTexts, budget: TokenBudget) -> list[Outco
 
 
 def _tokenized(work: Work, texts: TokenizedTexts) -> list[Outcome]:
-    pairs = zip(_rows(work, texts, len(texts)), texts.truncated, strict=True)
+    rows = _rows(work, texts, len(texts))
+    work.spent.tokens += sum(texts.lengths)
+    work.spent.padded_tokens += texts.padded_tokens
+    pairs = zip(rows, texts.truncated, strict=True)
     return [Outcome(row, truncated=truncated) for row, truncated in pairs]
 
 

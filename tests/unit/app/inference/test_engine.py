@@ -86,6 +86,9 @@ def test_result_survives_the_way_back(model):
     result = run(model, ["good day"])
 
     assert ChunkResult.from_message(result.to_message()) == result
+    # What is 0 is not sent: a linear model has no tokens.
+    assert "padded_tokens" not in result.to_message()
+    assert not result.tokens
 
 
 @pytest.mark.parametrize("stage", ["clean", "extract", "predict"])

@@ -50,11 +50,15 @@ def watched(real, max_batch_tokens=32, **faults):
     return LoadedModel(**fields | {"predictor": Watched(real.predictor, **faults)})
 
 
-def run(model, texts, deadlines=(), now=lambda: 0.0):
+def result_of(model, texts, deadlines=(), now=lambda: 0.0):
     chunk = Chunk(
         ref=model.ref, texts=texts, deadline=10.0, request_ids=["r"], deadlines=list(deadlines)
     )
-    return predict(model, chunk, max_batch_size=128, now=now).outcomes
+    return predict(model, chunk, max_batch_size=128, now=now)
+
+
+def run(model, texts, **options):
+    return result_of(model, texts, **options).outcomes
 
 
 def words(count):
@@ -135,3 +139,19 @@ def test_text_that_fails_fails_alone_and_teaches_no_budget(real):
     assert outcomes[1] == TEXT_FAILED
     assert [bool(outcome.probabilities) for outcome in outcomes] == [True, False, True, True]
     assert model.budget.max_tokens == 64
+
+
+def test_result_tells_the_tokens_of_its_texts_and_those_that_were_computed(real):
+    result = result_of(watched(real, max_batch_tokens=12), [words(2), words(4), words(14)])
+
+    # With [CLS] and [SEP]: one batch of 4 and 6, one of 16.
+    assert result.tokens == 4 + 6 + 16
+    assert result.padded_tokens == 2 * 6 + 16
+
+
+def test_result_counts_tokens_of_no_text_that_was_not_computed(real):
+    model = watched(real, max_batch_tokens=64, poison_tokens=5)
+
+    result = result_of(model, [words(2), words(3)])
+
+    assert (result.tokens, result.padded_tokens) == (4, 4)
