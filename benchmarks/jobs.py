@@ -74,7 +74,7 @@ class Jobs:
         assert manifest is not None
         queue = JOB_QUEUES["cpu"]
         self._spec = JobSpec(
-            ref=place.ref, digest=manifest.digest, labels=manifest.labels, queue=queue
+            ref=place.ref, digest=manifest.untuned_digest, labels=manifest.labels, queue=queue
         )
 
     def submit(self, count: int) -> str:

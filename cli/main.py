@@ -17,11 +17,12 @@ from cli.serve import serve
 from cli.stats import stats
 from cli.swap import rollback, swap
 from cli.train import train
+from cli.tune import tune
 from cli.unload import unload
 
 VERBS = (
     *(serve, predict, load, swap, rollback, unload, list_models),
-    *(job, feedback, stats, benchmark, train, config),
+    *(job, feedback, stats, benchmark, train, tune, config),
 )
 
 

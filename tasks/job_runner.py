@@ -139,7 +139,7 @@ class JobRunner:
         # The sweeper may not have seen this job yet.
         self._host.reconciler.pinned = {*self._host.reconciler.pinned, claim.spec.ref}
         model = self._host.model(claim.spec.ref, MODEL_WAIT_S)
-        if model.digest != claim.spec.digest:
+        if model.manifest.untuned_digest != claim.spec.digest:
             raise ModelUnavailable(claim.spec.ref, "this worker holds another artifact of it")
         return model
 

@@ -166,8 +166,9 @@ class Predictions:
         fleet = self._gateway.fleet()
         if not fleet.reachable:
             raise BrokerUnavailable()
-        device = _device(_manifest(target.entry), fleet, JOB_QUEUES)
-        return target, JOB_QUEUES[device]
+        manifest = _manifest(target.entry)
+        device = _device(manifest, fleet, JOB_QUEUES)
+        return target._replace(digest=manifest.untuned_digest), JOB_QUEUES[device]
 
     def close(self) -> None:
         """Stop the threads; whoever still waits fails with `ShuttingDown`."""

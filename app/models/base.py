@@ -143,6 +143,21 @@ class Manifest(Document, frozen=True, kw_only=True):
     @property
     def digest(self) -> str:
         """SHA-256 over all that decides an answer: artifacts, pipeline, labels, architecture."""
+        decisive = self._decisive()
+        # In which batches texts are computed moves the last digits.
+        if self.batching != Batching() or self.precision != "float32":
+            decisive.append([self.batching, self.precision])
+        return _sha256(decisive)
+
+    @property
+    def untuned_digest(self) -> str:
+        """The same whatever the batches: a job goes on when its version is tuned meanwhile."""
+        decisive = self._decisive()
+        if self.precision != "float32":
+            decisive.append(self.precision)
+        return _sha256(decisive)
+
+    def _decisive(self) -> list[Any]:
         decisive: list[Any] = [
             self.format,
             self.labels,
@@ -152,10 +167,11 @@ class Manifest(Document, frozen=True, kw_only=True):
         ]
         if self.problem_type != SINGLE_LABEL:
             decisive.append(self.problem_type)
-        # In which batches texts are computed moves the last digits.
-        if self.batching != Batching() or self.precision != "float32":
-            decisive.append([self.batching, self.precision])
-        return hashlib.sha256(msgspec.json.encode(decisive, order="deterministic")).hexdigest()
+        return decisive
+
+
+def _sha256(decisive: list[Any]) -> str:
+    return hashlib.sha256(msgspec.json.encode(decisive, order="deterministic")).hexdigest()
 
 
 class Predictor(Protocol):

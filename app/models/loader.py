@@ -8,7 +8,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,7 @@ from app.models.base import Artifact, Manifest, Predictor
 from app.models.budget import TokenBudget
 from app.models.catalog import Entry
 from app.models.formats import format_module
+from app.models.golden import Golden
 from app.models.guard import only_model_errors
 from app.preprocessing.pipeline import Pipeline
 from app.settings import Limits
@@ -194,8 +195,7 @@ def _try_out(entry: Entry, manifest: Manifest, pipeline: Pipeline, predictor: Pr
 
     ref = str(manifest.ref)
     _warm_up(manifest, predict)
-    rows = golden.decode(_read_golden(entry), ref, manifest.labels)
-    golden.check(rows, ref, manifest.labels, predict)
+    golden.check(read_golden(entry, manifest.labels), ref, manifest.labels, predict)
 
 
 def _warm_up(manifest: Manifest, predict: Callable[[list[str]], Any]) -> None:
@@ -211,7 +211,12 @@ def _warm_up(manifest: Manifest, predict: Callable[[list[str]], Any]) -> None:
         raise ArtifactInvalid(ref, "warm-up gave probabilities that do not sum to 1")
 
 
-def _read_golden(entry: Entry) -> bytes:
+def read_golden(entry: Entry, labels: Sequence[str]) -> list[Golden]:
+    """The golden texts of a version with these labels; raises `ModelError` subclasses."""
+    return golden.decode(_golden_bytes(entry), str(entry.ref), labels)
+
+
+def _golden_bytes(entry: Entry) -> bytes:
     ref, file = str(entry.ref), golden.GOLDEN_FILE
     try:
         with _directory(entry) as folder:

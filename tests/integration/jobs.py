@@ -66,7 +66,7 @@ class Submitter:
         manifest = read_manifest(self.models_dir / "deadly" / version)
         spec = JobSpec(
             ref=str(manifest.ref),
-            digest=manifest.digest,
+            digest=manifest.untuned_digest,
             labels=manifest.labels,
             queue=JOB_QUEUES["cpu"],
             webhook=webhook,

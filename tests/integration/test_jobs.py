@@ -8,8 +8,11 @@ import threading
 import pytest
 from celery.exceptions import TaskRevokedError
 
+from app.fleet import read
 from app.jobs.chunks import MAX_LOST_WORKERS
 from app.jobs.keys import JOBS_KEY
+from app.models.base import Batching
+from app.models.catalog import read_manifest
 from app.settings import Jobs
 from tests.integration.jobs import (
     SETTINGS,
@@ -20,7 +23,7 @@ from tests.integration.jobs import (
     revive,
     worker,
 )
-from tests.models import activate
+from tests.models import activate, edit_manifest
 from tests.processes import RedisServer, WorkerProcess, side_by_side
 from tests.waiting import eventually
 
@@ -137,6 +140,21 @@ def test_job_is_computed_with_the_version_it_was_submitted_for(submitter, worker
 
     assert submitter.wait(job).spec.ref == "deadly-v1"
     check(submitter, job, 100)
+
+
+def test_job_goes_on_with_a_version_that_is_tuned_meanwhile(submitter, workers, deadly_dir):
+    job = submitter.submit(texts(100), version="v2", is_sent=False)
+    edit_manifest(deadly_dir / "deadly/v2", batching=Batching(max_batch_tokens=256))
+    tuned = read_manifest(deadly_dir / "deadly/v2").digest
+
+    def are_tuned():
+        models = [model for host in read(submitter.redis).hosts for model in host.models]
+        return [model.digest for model in models if model.ref == "deadly-v2"] == [tuned] * 2
+
+    eventually(are_tuned, timeout_s=15)
+    submitter.dispatcher.pump(job.id, job.spec)
+
+    check(submitter, submitter.wait(job), 100)
 
 
 def test_jobs_go_on_side_by_side(submitter, workers):
