@@ -10,14 +10,15 @@ from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import safetensors.torch
 import torch
 import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from app.models.base import Ref
+from app.models.base import Manifest, Ref, StepSpec
 from app.models.hugging_face_config import FAMILIES
 from app.models.hugging_face_directory import describe
-from tests.models import LABELS, WORDS, write_manifest
+from tests.models import LABELS, WORDS, pin, write_manifest
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -96,4 +97,43 @@ def build_transformer(
     """Write `root`/name/version with the manifest that `mlserve load` would write."""
     path = save_classifier(root / name / version, family, **changes)
     write_manifest(path, describe(path, Ref(name, version)))
+    return path
+
+
+def save_encoder(folder: Path, family: str = "bert", **changes: Any) -> Path:
+    """Write the directory of a model without a head, as sentence encoders come."""
+    return save(folder, family, "Model", **changes)
+
+
+def random_head() -> dict[str, torch.Tensor]:
+    """Seeded weights for the labels of `tests.models`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(11)
+        return {"weight": torch.randn(len(LABELS), 32), "bias": torch.randn(len(LABELS))}
+
+
+def build_sentence_encoder(
+    root: Path,
+    name: str = "tiny",
+    version: str = "v1",
+    *,
+    family: str = "bert",
+    head: dict[str, torch.Tensor] | None = None,
+    **manifest: Any,
+) -> Path:
+    """Write `root`/name/version with a random encoder and this head, or `random_head`."""
+    path = save_encoder(root / name / version, family)
+    tensors = random_head() if head is None else head
+    (path / "head.safetensors").write_bytes(safetensors.torch.save(tensors))
+    files = ("model.safetensors", "head.safetensors", "config.json", "tokenizer.json")
+    options = {"artifact": "tokenizer.json", "max_tokens": MAX_TOKENS}
+    fields: dict[str, Any] = {
+        "name": name,
+        "version": version,
+        "format": "sentence_encoder",
+        "labels": list(LABELS),
+        "artifacts": [pin(file, (path / file).read_bytes()) for file in files],
+        "pipeline": [StepSpec(step="subword_ids", options=options)],
+    }
+    write_manifest(path, Manifest(**(fields | manifest)))
     return path

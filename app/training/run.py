@@ -91,7 +91,7 @@ def _manifest(
         version=plan.ref.version,
         format=trained.format,
         labels=training.names(),
-        device="auto" if trained.format == "torch" else "cpu",
+        device="cpu" if trained.format == "skops" else "auto",
         artifacts=pin(trained.artifacts),
         pipeline=list(trained.specs),
         architecture=dict(trained.architecture),

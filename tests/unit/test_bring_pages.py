@@ -1,10 +1,13 @@
 """Each page about bringing one's own model: what it has a reader run works as it is written."""
 
+import csv
+
 import torch
 from safetensors.torch import load_file
 
-from tests.hugging_face_models import save_classifier
-from tests.models import LABELS
+from app.training.recipes.minilm import PACKAGE
+from tests.hugging_face_models import save_classifier, save_encoder
+from tests.models import LABELS, WORDS
 from tests.pages import Page
 
 
@@ -21,3 +24,23 @@ def test_transformer_is_converted_loaded_and_asked(tmp_path, monkeypatch):
     assert "reviews-v1 installed" in loaded
     assert all(label in predicted for label in LABELS)
     assert "answered by reviews-v1" in predicted
+
+
+def test_sentence_encoder_is_trained_or_brought(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_encoder(tmp_path / "packages" / PACKAGE / "model")
+    (tmp_path / "packages" / PACKAGE / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    with (tmp_path / "reviews.csv").open("w", newline="") as file:
+        rows = [(f"{words} {at}", label) for label, words in WORDS.items() for at in range(30)]
+        csv.writer(file).writerows([("text", "label"), *rows])
+    save_encoder(tmp_path / "my-encoder")
+    page = Page("bring-sentence-encoder.md", tmp_path)
+
+    page.run_python()
+    trained, predicted, loaded, told = page.run_commands()
+
+    assert "accuracy" in trained
+    assert "answered by reviews-v1" in predicted
+    assert "spam-v1 installed" in loaded
+    assert "answered by spam-v1" in told

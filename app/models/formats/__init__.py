@@ -16,9 +16,14 @@ FORMATS = {
     "joblib": "app.models.formats.joblib_format",
     "torch": "app.models.formats.torch_format",
     "transformers": "app.models.formats.transformers_format",
+    "sentence_encoder": "app.models.formats.sentence_encoder_format",
 }
 # Libraries that an installation may lack, and the extra of this package that brings them.
-OPTIONAL = {"torch": "torch", "safetensors": "torch", "transformers": "transformers"}
+OPTIONAL = {
+    "torch": "torch",
+    "safetensors": "torch",
+    "transformers": "transformers",
+}
 
 
 def format_module(manifest: Manifest) -> ModuleType:

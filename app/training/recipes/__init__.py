@@ -20,10 +20,11 @@ RECIPES = {
     "tfidf-logreg": "app.training.recipes.words",
     "tfidf-ensemble": "app.training.recipes.ensemble",
     "embedding-bag": "app.training.recipes.embeddings",
+    "minilm-logreg": "app.training.recipes.minilm",
 }
 
 # Which extra of this package installs them.
-OPTIONAL_LIBRARIES = {"torch": "torch", "safetensors": "torch"}
+OPTIONAL_LIBRARIES = {"torch": "torch", "safetensors": "torch", "transformers": "minilm"}
 
 # Called with the name of a stage and the share of the whole training that is done, 0 to 1.
 Progress = Callable[[str, float], None]

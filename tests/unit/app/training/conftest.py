@@ -1,8 +1,12 @@
 """Labelled texts for training tests: enough for every recipe, learned in a second."""
 
+import importlib
+
 import pytest
 
 from app.training.data import Labelled
+from app.training.recipes.minilm import PACKAGE
+from tests.hugging_face_models import save_encoder
 
 WORDS = {
     "bad": "awful dull slow boring weak",
@@ -21,3 +25,15 @@ def labelled():
             rows.texts.append(f"Film {at} is {chosen[at % 5]} and {chosen[(at + 1) % 5]}!")
             rows.labels.append(label)
     return rows
+
+
+@pytest.fixture(scope="session", autouse=True)
+def encoder_package(tmp_path_factory):
+    """A package like that of MiniLM, with a small random encoder instead of one of 90 MB."""
+    folder = tmp_path_factory.mktemp("packages")
+    save_encoder(folder / PACKAGE / "model", hidden_size=64)
+    (folder / PACKAGE / "__init__.py").write_text('raise RuntimeError("only its files are used")')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        importlib.invalidate_caches()
+        yield folder

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from app.models.base import MULTI_LABEL, StepSpec
 from app.models.loader import load
 from app.settings import Limits
-from tests.hugging_face_models import build_transformer
+from tests.hugging_face_models import build_sentence_encoder, build_transformer
 from tests.models import CLEANING, LABELS, WORDS, build_model, entry, train
 from tests.torch_models import build_torch_model
 
@@ -61,6 +61,7 @@ def load_version(path):
         build_torch_model,
         build_transformer,
         transformer_of_many_labels,
+        build_sentence_encoder,
     ],
     ids=lambda build: build.__name__,
 )

@@ -1,0 +1,98 @@
+"""Worker process. A transformer that embeds texts, and a logistic head over the embeddings.
+
+The first artifact is the encoder (safetensors, with config.json and tokenizer.json). The head is in
+`head.safetensors`: `weight` (labels, dimensions) and `bias` (labels).
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+import safetensors.torch
+import torch
+
+from app.errors import ArtifactInvalid, ManifestInvalid
+from app.models.base import Document, Manifest, Predictor
+from app.models.hugging_face import Encoder, load_encoder, no_answers
+from app.preprocessing.subwords import TokenizedTexts
+
+HEAD_FILE = "head.safetensors"
+HEAD_TENSORS = {"weight", "bias"}
+
+
+class Options(Document, frozen=True, kw_only=True):
+    """The `architecture` of a manifest: how token vectors become the embedding of a text."""
+
+    pooling: Literal["mean", "cls"] = "mean"
+    normalize: bool = True
+
+
+class SentencePredictor:
+    """Token ids to embeddings, and from these to probabilities."""
+
+    def __init__(
+        self, encoder: Encoder, head: Mapping[str, torch.Tensor], manifest: Manifest
+    ) -> None:
+        self.device = encoder.device
+        self._encoder = encoder
+        self._options = _options(manifest)
+        self._weight, self._bias = (
+            head[name].double().to("cuda" if encoder.device == "gpu" else "cpu")
+            for name in ("weight", "bias")
+        )
+        self._sums_to_one = manifest.sums_to_one
+
+    def predict_proba(self, features: TokenizedTexts) -> Any:
+        """Token ids of n texts to a float64 array (n, labels); n may be 0."""
+        if len(features) == 0:
+            return no_answers(len(self._bias))
+        return self._encoder.run(features, self._answer)
+
+    def _answer(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
+        embeddings = pool(output.last_hidden_state, mask, self._options)
+        logits = embeddings.double() @ self._weight.T + self._bias
+        return torch.softmax(logits, dim=1) if self._sums_to_one else torch.sigmoid(logits)
+
+
+def load(contents: Mapping[str, bytes], manifest: Manifest, device: str) -> Predictor:
+    """Build the encoder of config.json with its weights, and the head that fits it."""
+    ref = str(manifest.ref)
+    if HEAD_FILE not in contents:
+        raise ManifestInvalid(ref, f"artifacts: {HEAD_FILE} is missing")
+    encoder = load_encoder(contents, manifest, device)
+    head = safetensors.torch.load(contents[HEAD_FILE])
+    _check_head(head, (len(manifest.labels), encoder.config.hidden_size), ref)
+    return SentencePredictor(encoder, head, manifest)
+
+
+def embed(encoder: Encoder, texts: TokenizedTexts, options: Options) -> Any:
+    """Embeddings of at least one text: a float32 array (n, dimensions)."""
+    return encoder.run(texts, lambda output, mask: pool(output.last_hidden_state, mask, options))
+
+
+def pool(vectors: torch.Tensor, mask: torch.Tensor, options: Options) -> torch.Tensor:
+    """Vectors of tokens (n, tokens, dimensions) and their mask to embeddings (n, dimensions)."""
+    pooled = vectors[:, 0]
+    if options.pooling == "mean":
+        weights = mask.unsqueeze(2).to(vectors.dtype)
+        pooled = (vectors * weights).sum(1) / weights.sum(1)
+    return torch.nn.functional.normalize(pooled, dim=1) if options.normalize else pooled
+
+
+def _options(manifest: Manifest) -> Options:
+    try:
+        return msgspec.convert(manifest.architecture, Options)
+    except msgspec.ValidationError as error:
+        raise ManifestInvalid(str(manifest.ref), f"architecture: {error}") from error
+
+
+def _check_head(head: Mapping[str, torch.Tensor], shape: tuple[int, int], ref: str) -> None:
+    labels, dimensions = shape
+    if head.keys() != HEAD_TENSORS:
+        raise ArtifactInvalid(ref, f"{HEAD_FILE} must hold the tensors weight and bias")
+    if list(head["weight"].shape) != [labels, dimensions] or list(head["bias"].shape) != [labels]:
+        shapes = f"{list(head['weight'].shape)} and {list(head['bias'].shape)}"
+        needed = f"{labels} labels of {dimensions} dimensions"
+        raise ArtifactInvalid(ref, f"{HEAD_FILE} has the shapes {shapes}, needed are {needed}")
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in head.values()):
+        raise ArtifactInvalid(ref, f"{HEAD_FILE} holds NaN or infinite numbers")
