@@ -18,7 +18,7 @@ $(VENV)/.base: pyproject.toml constraints.txt
 
 $(VENV)/.test: $(VENV)/.base
 	@echo "installing what the tests need ..."
-	@$(PIP) --editable '.[test,transformers,flower,otel]'
+	@$(PIP) --editable '.[test,transformers,onnx,flower,otel]'
 	@touch $@
 
 install: $(VENV)/.base ## Create .venv with the base dependencies

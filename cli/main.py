@@ -7,6 +7,7 @@ import click
 from app.errors import ServingError
 from cli.benchmark import benchmark
 from cli.config import config
+from cli.export import export
 from cli.feedback import feedback
 from cli.job import job
 from cli.list import list_models
@@ -22,7 +23,7 @@ from cli.unload import unload
 
 VERBS = (
     *(serve, predict, load, swap, rollback, unload, list_models),
-    *(job, feedback, stats, benchmark, train, tune, config),
+    *(job, feedback, stats, benchmark, train, tune, export, config),
 )
 
 

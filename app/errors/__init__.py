@@ -22,7 +22,7 @@
     |  `- TextOutOfMemory, TextGivenUp, TextHung (the last two ended their worker again and again)
     |- JobFailed, JobExpired (a bulk job as a whole)
     |- TaskGivenUp (it ended its worker again and again)
-    |- TrainingDataInvalid
+    |- TrainingDataInvalid, ExportRefused
     |- ServiceUnreachable, RequestRefused (the CLI's side of a request)
     |- StartRefused (`mlserve serve` refuses to start)
     |  `- PortTaken, AlreadyServing, RedisServerMissing, RedisNotReady, DefaultModelBroken
@@ -74,6 +74,7 @@ from app.errors.models import (
     ArtifactMismatch,
     ArtifactUnsafe,
     DeviceMissing,
+    ExportRefused,
     GoldenMismatch,
     LibraryMismatch,
     LibraryMissing,
@@ -129,6 +130,7 @@ __all__ = [
     "ConfigError",
     "DefaultModelBroken",
     "DeviceMissing",
+    "ExportRefused",
     "GoldenMismatch",
     "IdempotencyKeyReused",
     "InvalidFields",

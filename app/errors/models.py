@@ -113,6 +113,12 @@ class UnsafePath(ModelError):
     status, code, template = 422, "unsafe_path", "{0!r}: {1}"
 
 
+class ExportRefused(ServingError):
+    """The version cannot be written in the other format."""
+
+    status, code, template = 422, "export_refused", "{0}: {1}"
+
+
 class TrainingDataInvalid(ServingError):
     """The training data cannot be used."""
 

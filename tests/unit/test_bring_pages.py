@@ -7,7 +7,8 @@ from safetensors.torch import load_file
 
 from app.training.recipes.minilm import PACKAGE
 from tests.hugging_face_models import save_classifier, save_encoder
-from tests.models import LABELS, WORDS
+from tests.models import LABELS, WORDS, build_model
+from tests.onnx_models import build_onnx_tokens
 from tests.pages import Page
 
 
@@ -44,3 +45,20 @@ def test_sentence_encoder_is_trained_or_brought(tmp_path, monkeypatch):
     assert "answered by reviews-v1" in predicted
     assert "spam-v1 installed" in loaded
     assert "answered by spam-v1" in told
+
+
+def test_onnx_models_are_exported_loaded_and_asked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    build_model(tmp_path / "models", "sentiment", "v2")
+    made = build_onnx_tokens(tmp_path / "made")
+    made.rename(tmp_path / "reviews-onnx")
+    page = Page("bring-onnx.md", tmp_path)
+
+    page.run_python()
+    exported, loaded, predicted, taken, told = page.run_commands()
+
+    assert "sentiment-v2onnx written to sentiment-v2onnx" in exported
+    assert "sentiment-v2onnx installed" in loaded
+    assert "positive" in predicted
+    assert "reviews-v1 installed" in taken
+    assert "answered by reviews-v1" in told

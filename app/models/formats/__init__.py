@@ -16,6 +16,7 @@ FORMATS = {
     "joblib": "app.models.formats.joblib_format",
     "torch": "app.models.formats.torch_format",
     "transformers": "app.models.formats.transformers_format",
+    "onnx": "app.models.formats.onnx_format",
     "sentence_encoder": "app.models.formats.sentence_encoder_format",
 }
 # Libraries that an installation may lack, and the extra of this package that brings them.
@@ -23,6 +24,8 @@ OPTIONAL = {
     "torch": "torch",
     "safetensors": "torch",
     "transformers": "transformers",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
 }
 
 

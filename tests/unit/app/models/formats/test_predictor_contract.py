@@ -14,6 +14,7 @@ from app.models.loader import load
 from app.settings import Limits
 from tests.hugging_face_models import build_sentence_encoder, build_transformer
 from tests.models import CLEANING, LABELS, WORDS, build_model, entry, train
+from tests.onnx_models import build_onnx_texts, build_onnx_tokens, exported
 from tests.torch_models import build_torch_model
 
 TEXTS = ["good day", "bad night", "table chair", "unknown words", "", "good " * 50]
@@ -44,6 +45,10 @@ def features_beside_classifier(root):
     return build_model(root, files=files, pipeline=[*CLEANING, step])
 
 
+def onnx_classifier_of_features(root):
+    return exported(features_beside_classifier(root), root / "tiny" / "v2")
+
+
 def transformer_of_many_labels(root):
     return build_transformer(root, problem_type=MULTI_LABEL)
 
@@ -62,6 +67,9 @@ def load_version(path):
         build_transformer,
         transformer_of_many_labels,
         build_sentence_encoder,
+        build_onnx_tokens,
+        build_onnx_texts,
+        onnx_classifier_of_features,
     ],
     ids=lambda build: build.__name__,
 )
