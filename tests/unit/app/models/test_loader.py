@@ -182,7 +182,7 @@ def test_library_versions_match_in_their_minor_release(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"format": "onnx"}, "unknown format 'onnx': skops, joblib, torch"),
+        ({"format": "tensorflow"}, "unknown format 'tensorflow': skops, joblib, torch"),
         ({"artifacts": []}, "at least one"),
         ({"libraries": {}}, "version of scikit-learn is missing"),
         ({"device": "gpu"}, "runs on the CPU"),
