@@ -15,6 +15,7 @@ PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=600_000)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
+Score = Annotated[float, msgspec.Meta(gt=0, le=100)]
 
 
 Secret = Annotated[str, msgspec.Meta(min_length=16, pattern=r"^[!-~]+$")]
@@ -122,6 +123,29 @@ class Monitoring(Section, frozen=True):
     feedback_secret: Secret | None = None
 
 
+class Thresholds(Section, frozen=True):
+    """From which scores on a feature has drifted: a little, or so that somebody should look."""
+
+    psi_warn: Score = 0.1
+    psi_alarm: Score = 0.25
+    jensen_shannon_warn: Score = 0.02
+    jensen_shannon_alarm: Score = 0.05
+
+
+class Drift(Section, frozen=True):
+    """How live traffic is compared with what a version was trained on."""
+
+    enabled: bool = True
+    window_seconds: Annotated[int, msgspec.Meta(ge=12, le=2_592_000)] = 3600
+    min_samples: Annotated[int, msgspec.Meta(ge=50, le=1_000_000)] = 200
+    significance: Annotated[float, msgspec.Meta(gt=0, le=0.1)] = 0.01
+    labels: Thresholds = Thresholds()
+    confidence: Thresholds = Thresholds()
+    characters: Thresholds = Thresholds()
+    unknown_tokens: Thresholds = Thresholds()
+    distance: Thresholds = Thresholds()
+
+
 class Logging(Section, frozen=True):
     """One line an event, on standard error."""
 
@@ -156,5 +180,6 @@ class Settings(Section, frozen=True):
     cache: Cache = Cache()
     jobs: Jobs = Jobs()
     monitoring: Monitoring = Monitoring()
+    drift: Drift = Drift()
     logging: Logging = Logging()
     tracing: Tracing = Tracing()

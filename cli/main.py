@@ -7,6 +7,7 @@ import click
 from app.errors import ServingError
 from cli.benchmark import benchmark
 from cli.config import config
+from cli.drift import drift
 from cli.export import export
 from cli.feedback import feedback
 from cli.job import job
@@ -23,7 +24,7 @@ from cli.unload import unload
 
 VERBS = (
     *(serve, predict, load, swap, rollback, unload, list_models),
-    *(job, feedback, stats, benchmark, train, tune, export, config),
+    *(job, stats, drift, feedback, benchmark, train, tune, export, config),
 )
 
 

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from app.broker import redis_client
 from app.errors import PortTaken
 from app.models.catalog import Catalog
+from app.monitoring.drift_metrics import DriftCollector
 from app.monitoring.feedback_metrics import FeedbackCollector
 from app.monitoring.fleet_metrics import FleetCollector
 from app.monitoring.folding import MergedCollector
@@ -31,6 +32,8 @@ def serve_metrics(settings: Settings, directory: Path) -> Callable[[], None]:
         registry.register(collector)
     if settings.monitoring.feedback:
         registry.register(FeedbackCollector(settings, catalog))
+    if settings.drift.enabled:
+        registry.register(DriftCollector(settings, catalog, lambda: look_at_fleet(settings)))
     try:
         return listen(settings, registry)
     except OSError as error:

@@ -19,6 +19,7 @@ from app.settings import Limits
 from app.training.data import Labelled, read
 from app.training.reference import quality
 from app.training.split import split
+from app.training.write import write_reference
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCH_TEXTS = 256
@@ -33,10 +34,8 @@ def write(models_dir: Path, ref: Ref, held_out: Labelled) -> Tally:
     answers = [model.predictor.predict_proba(model.pipeline.extract(batch)) for batch in batches]
     counted = quality(held_out, np.vstack(answers), model.labels)
     file = entry.path / REFERENCE_FILE
-    # Not by way of `Reference`, which would write the rest anew.
-    raw = msgspec.json.decode(file.read_bytes()) | {"quality": msgspec.to_builtins(counted)}
-    msgspec.convert(raw, Reference)
-    file.write_bytes(msgspec.json.format(msgspec.json.encode(raw), indent=1) + b"\n")
+    known = msgspec.json.decode(file.read_bytes(), type=Reference)
+    write_reference(entry.path, msgspec.structs.replace(known, quality=counted))
     return counted
 
 

@@ -17,11 +17,13 @@ from app.clock import RedisClock
 from app.contract import Chunk, ChunkResult, HostState, incarnation
 from app.errors import BrokerUnavailable, ModelUnavailable
 from app.inference import engine
+from app.inference.traffic import Traffic
 from app.models.attempt import Bounds, resident_bytes
 from app.models.catalog import Catalog
 from app.models.device import Device
 from app.models.loader import LoadedModel
 from app.models.registry import Registry
+from app.monitoring.drift_windows import Windows
 from app.monitoring.fleet_metrics import FleetCollector
 from app.monitoring.metrics import Metrics
 from app.monitoring.port import SharedPort
@@ -33,6 +35,7 @@ from app.tracing.chunks import ChunkTracing
 from tasks.loop import Loop
 from tasks.reconciler import RECONCILE_S, Reconciler
 from tasks.requests import Requests
+from tasks.traffic import TrafficReport
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +81,8 @@ class Host:
         self.counts = Computations(self.metrics) if self.metrics else None
         self._port = self._include(self.metrics) if self.metrics else None
         self.tracing = _tracing(settings)
+        self.traffic = Traffic() if settings.drift.enabled else None
+        self._report = self._traffic_report()
         self._beating = Loop("heartbeat", self.beat, fleet.BEAT_S, at_end=self._withdraw)
         self._started_at = 0.0
         self._is_announced = False
@@ -107,6 +112,8 @@ class Host:
         self.requests.start()
         if self._port is not None:
             self._port.start()
+        if self._report is not None:
+            self._report.start()
         self.reconciler.open(self.settings.models.load_timeout_s)
 
     def leave(self) -> None:
@@ -116,6 +123,8 @@ class Host:
 
     def stop(self) -> None:
         """End the threads."""
+        if self._report is not None:
+            self._report.stop()
         self.requests.stop()
         self.reconciler.stop()
         self._beating.stop()
@@ -145,7 +154,9 @@ class Host:
         queued_s = None if sent_at is None else max(0.0, self.now() - sent_at)
         model = self.model(chunk.ref, chunk.deadline - self.now())
         size = self.settings.max_batch_size
-        result = engine.predict(model, chunk, max_batch_size=size, now=self.now, spent=spent)
+        result = engine.predict(
+            model, chunk, max_batch_size=size, now=self.now, spent=spent, traffic=self.traffic
+        )
         self.count_chunk()
         result = msgspec.structs.replace(result, queued_s=queued_s)
         if self.counts is not None:
@@ -220,6 +231,12 @@ class Host:
         metrics.include(FleetCollector(catalog, lambda: fleet.look(client)))
         metrics.include(RedisCollector(connect))
         return SharedPort(self.settings, metrics.readable())
+
+    def _traffic_report(self) -> TrafficReport | None:
+        if self.traffic is None:
+            return None
+        windows = Windows(self.redis, self.settings.drift.window_seconds)
+        return TrafficReport(self.traffic, windows, self.now)
 
     def _tell(self) -> None:
         if self._is_announced:

@@ -168,7 +168,10 @@ class JobRunner:
     def _predict(self, model: LoadedModel, texts: list[str]) -> list[Outcome]:
         chunk = Chunk(ref=model.ref, texts=texts, deadline=math.inf, request_ids=[])
         size = self._limits.max_batch_size
-        result = engine.predict(model, chunk, max_batch_size=size, now=self._host.now)
+        traffic = self._host.traffic
+        result = engine.predict(
+            model, chunk, max_batch_size=size, now=self._host.now, traffic=traffic
+        )
         if self._host.counts is not None:
             self._host.counts.computed(result, JOB)
         return result.outcomes

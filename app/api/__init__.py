@@ -28,6 +28,8 @@ from app.inference.rollouts import Rollouts
 from app.inference.service import Predictions
 from app.inference.tasks import Tasks
 from app.models.catalog import Catalog
+from app.monitoring.drift_metrics import DriftCollector
+from app.monitoring.drift_reports import DriftReports
 from app.monitoring.feedback_metrics import FeedbackCollector
 from app.monitoring.fleet_metrics import FleetCollector
 from app.monitoring.metrics import Metrics
@@ -83,11 +85,16 @@ def create_app(
     if counted:
         counted.include(FleetCollector(catalog, predictions.fleet))
         counted.include(RedisCollector(partial(redis_client, settings)))
+    if counted and settings.drift.enabled:
+        counted.include(DriftCollector(settings, catalog, predictions.fleet))
     rollouts = Rollouts(settings, Catalog(settings.models_dir, settings.default_model), gateway)
     jobs = BulkJobs(settings, predictions, gateway.now)
     given = _feedback(settings, catalog, gateway, counted)
     gate, tasks = Gate(settings.limits), Tasks(jobs)
-    has = Services(settings, gate, predictions, rollouts, jobs, tasks, exporter, given, tracing)
+    drift = DriftReports(settings.drift, redis_client(settings))
+    has = Services(
+        settings, gate, predictions, rollouts, jobs, tasks, drift, exporter, given, tracing
+    )
     attach(app, has)
     api = Api(app)
     api.spec.components.security_scheme(ADMIN, ADMIN_SCHEME)

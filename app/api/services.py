@@ -12,6 +12,7 @@ from app.inference.jobs import BulkJobs
 from app.inference.rollouts import Rollouts
 from app.inference.service import Predictions
 from app.inference.tasks import Tasks
+from app.monitoring.drift_reports import DriftReports
 from app.monitoring.metrics import Metrics
 from app.settings import Settings
 from app.tracing.requests import RequestTracing
@@ -33,6 +34,7 @@ class Services:
     rollouts: Rollouts
     jobs: BulkJobs
     tasks: Tasks
+    drift: DriftReports
     exporter: Exporter | None
     feedback: Feedback | None = None
     tracing: RequestTracing | None = None

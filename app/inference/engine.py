@@ -14,12 +14,16 @@ from msgspec import UNSET
 
 from app.contract import EXPIRED, Chunk, ChunkResult, Failure, Outcome
 from app.errors import ArtifactInvalid, TextFailed, TextOutOfMemory
+from app.inference.traffic import Traffic
 from app.models.budget import TokenBudget
 from app.models.loader import LoadedModel
 from app.preprocessing.subwords import TokenizedTexts
 from app.tracing.chunks import Pass
 
 logger = logging.getLogger(__name__)
+
+# Texts of one forward pass: the place of each in the chunk, and what cleaning made of it.
+Batch = Sequence[tuple[int, str]]
 
 TEXT_FAILED = Outcome(error=Failure(TextFailed.code, str(TextFailed())))
 OUT_OF_MEMORY = Outcome(error=Failure(TextOutOfMemory.code, str(TextOutOfMemory())))
@@ -38,12 +42,16 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A chunk that is being computed; `now` gives seconds of the clock of its deadlines."""
+    """A chunk that is being computed; `now` gives seconds of the clock of its deadlines.
+
+    `traffic` counts what is answered.
+    """
 
     model: LoadedModel
     chunk: Chunk
     now: Callable[[], float]
     spent: Spent
+    traffic: Traffic | None = None
 
     def deadline(self, place: int) -> float:
         """Until when the text at `place` is wanted."""
@@ -62,13 +70,15 @@ def predict(
     max_batch_size: int,
     now: Callable[[], float],
     spent: Spent | None = None,
+    traffic: Traffic | None = None,
 ) -> ChunkResult:
     """An outcome per text: probabilities, a failure, or `expired` where time ran out.
 
     `now` gives seconds of the clock that deadlines are in; it is asked before every batch of at
-    most `max_batch_size` texts. `spent` is added to. Raises nothing that a text could cause.
+    most `max_batch_size` texts. `spent` is added to, and what is answered is counted in `traffic`.
+    Raises nothing that a text could cause.
     """
-    work = Work(model, chunk, now, Spent() if spent is None else spent)
+    work = Work(model, chunk, now, Spent() if spent is None else spent, traffic)
     outcomes = []
     for start in range(0, len(chunk.texts), max_batch_size):
         places = range(start, min(start + max_batch_size, len(chunk.texts)))
@@ -119,57 +129,71 @@ def _forward(work: Work, cleaned: Mapping[int, str]) -> list[Outcome]:
     started = time.perf_counter()
     features = work.model.pipeline.extract(list(cleaned.values()))
     work.spent.preprocess_s += time.perf_counter() - started
+    batch = list(cleaned.items())
     if not isinstance(features, TokenizedTexts):
-        return [Outcome(row) for row in _rows(work, features, len(cleaned))]
+        return [Outcome(row) for row in _rows(work, features, batch)]
     if work.model.budget is None:
-        return _tokenized(work, features)
-    return _in_pieces(work, features, list(cleaned), work.model.budget)
+        return _tokenized(work, features, batch)
+    return _in_pieces(work, features, batch, work.model.budget)
 
 
 def _in_pieces(
-    work: Work, texts: TokenizedTexts, places: Sequence[int], budget: TokenBudget
+    work: Work, texts: TokenizedTexts, batch: Batch, budget: TokenBudget
 ) -> list[Outcome]:
     """Batches of about equally long texts, those first whose time runs out first."""
     outcomes = [EXPIRED] * len(texts)
+    deadlines = [work.deadline(place) for place, _ in batch]
     pieces = texts.pieces(budget.max_tokens)
-    for rows in sorted(pieces, key=lambda rows: min(work.deadline(places[row]) for row in rows)):
+    for rows in sorted(pieces, key=lambda rows: min(deadlines[row] for row in rows)):
         moment = work.now()
-        if wanted := [row for row in rows if moment < work.deadline(places[row])]:
-            for row, outcome in zip(wanted, _piece(work, texts[wanted], budget), strict=True):
+        if wanted := [row for row in rows if moment < deadlines[row]]:
+            piece = _piece(work, texts[wanted], [batch[row] for row in wanted], budget)
+            for row, outcome in zip(wanted, piece, strict=True):
                 outcomes[row] = outcome
     return outcomes
 
 
-def _piece(work: Work, texts: TokenizedTexts, budget: TokenBudget) -> list[Outcome]:
+def _piece(work: Work, texts: TokenizedTexts, batch: Batch, budget: TokenBudget) -> list[Outcome]:
     try:
-        return _tokenized(work, texts)
+        return _tokenized(work, texts, batch)
     except Exception as error:  # noqa: BLE001 - halves are tried before any text fails
         if len(texts) == 1:
             return [_failed(work.model, error)]
         if isinstance(error, MemoryError):
             budget.was_too_large(texts.padded_tokens, work.model.ref)
     half = len(texts) // 2
-    return _piece(work, texts[:half], budget) + _piece(work, texts[half:], budget)
+    first = _piece(work, texts[:half], batch[:half], budget)
+    return first + _piece(work, texts[half:], batch[half:], budget)
 
 
-def _tokenized(work: Work, texts: TokenizedTexts) -> list[Outcome]:
-    rows = _rows(work, texts, len(texts))
+def _tokenized(work: Work, texts: TokenizedTexts, batch: Batch) -> list[Outcome]:
+    rows = _rows(work, texts, batch)
     work.spent.tokens += sum(texts.lengths)
     work.spent.padded_tokens += texts.padded_tokens
     pairs = zip(rows, texts.truncated, strict=True)
     return [Outcome(row, truncated=truncated) for row, truncated in pairs]
 
 
-def _rows(work: Work, features: Any, texts: int) -> list[list[float]]:
+def _rows(work: Work, features: Any, batch: Batch) -> list[list[float]]:
     started = time.perf_counter()
-    found: Any = work.model.predictor.predict_proba(features)
+    found, embedded = _infer(work.model, features)
     ended = time.perf_counter()
     work.spent.inference_s += ended - started
-    work.spent.passes.append(Pass(texts, started, ended))
-    if found.shape != (texts, len(work.model.labels)) or not np.isfinite(found).all():
+    work.spent.passes.append(Pass(len(batch), started, ended))
+    if found.shape != (len(batch), len(work.model.labels)) or not np.isfinite(found).all():
         raise ArtifactInvalid(work.model.ref, "the prediction has a wrong shape or is not finite")
+    if work.traffic is not None:
+        texts = [work.chunk.texts[place] for place, _ in batch]
+        work.traffic.see(work.model, texts, [cleaned for _, cleaned in batch], found, embedded)
     rows: list[list[float]] = found.tolist()
     return rows
+
+
+def _infer(model: LoadedModel, features: Any) -> tuple[Any, Any]:
+    """Probabilities, and embeddings where the reference has distances to compare with."""
+    if model.embedder is not None:
+        return model.embedder.predict_embedded(features)
+    return model.predictor.predict_proba(features), None
 
 
 def _failed(model: LoadedModel, error: Exception) -> Outcome:

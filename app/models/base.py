@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -182,4 +182,13 @@ class Predictor(Protocol):
 
     def predict_proba(self, features: Any) -> Any:
         """Features of n texts to a float64 array (n, labels) of probabilities."""
+        ...
+
+
+@runtime_checkable
+class Embedder(Predictor, Protocol):
+    """A predictor that places texts in a space of its own before it judges them."""
+
+    def predict_embedded(self, features: Any) -> tuple[Any, Any]:
+        """What `predict_proba` gives, and the embeddings, an array (n, dimensions)."""
         ...

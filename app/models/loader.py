@@ -22,14 +22,15 @@ from app.errors import (
     ArtifactUnsafe,
     ManifestInvalid,
 )
-from app.models import golden
+from app.models import golden, reference
 from app.models.attempt import resident_bytes
-from app.models.base import Artifact, Manifest, Predictor
+from app.models.base import Artifact, Embedder, Manifest, Predictor
 from app.models.budget import TokenBudget
 from app.models.catalog import Entry
 from app.models.formats import format_module
 from app.models.golden import Golden
 from app.models.guard import only_model_errors
+from app.models.measures import Measures
 from app.preprocessing.pipeline import Pipeline
 from app.settings import Limits
 
@@ -47,6 +48,8 @@ class LoadedModel:
     `memory_bytes` is by how much the process's resident memory grew while it was loaded: memory
     that was already free in the process is not counted, so it is a lower bound and may be 0.
     `budget` is what a batch may cost, where that is counted in tokens.
+    `measures` count its traffic; None without a usable reference. `embedder` is the predictor where
+    they want embeddings.
     """
 
     manifest: Manifest
@@ -57,6 +60,8 @@ class LoadedModel:
     memory_bytes: int
     loaded_at: float
     budget: TokenBudget | None = None
+    measures: Measures | None = None
+    embedder: Embedder | None = None
 
     @property
     def ref(self) -> str:
@@ -84,6 +89,8 @@ def load(
         before = resident_bytes()
         pipeline, predictor = _build(entry, entry.manifest, limits, device)
         _try_out(entry, entry.manifest, pipeline, predictor)
+        measures = _measures(entry, entry.manifest, pipeline)
+        embeds = measures is not None and measures.wants_embeddings
         return LoadedModel(
             manifest=entry.manifest,
             digest=entry.manifest.digest,
@@ -93,7 +100,14 @@ def load(
             memory_bytes=max(0, resident_bytes() - before),
             loaded_at=now(),
             budget=TokenBudget.of(entry.manifest.batching),
+            measures=measures,
+            embedder=predictor if embeds and isinstance(predictor, Embedder) else None,
         )
+
+
+def _measures(entry: Entry, manifest: Manifest, pipeline: Pipeline) -> Measures | None:
+    known = reference.read(entry.path, manifest)
+    return known and Measures(known, manifest.labels, pipeline)
 
 
 def _build(

@@ -4,7 +4,7 @@ Each is built once from the artifact that its step names. Texts arrive tokenized
 what stands between white space.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import islice
 from typing import Annotated, Any, Literal, Protocol
@@ -37,6 +37,11 @@ class Extractor(Protocol):
 
     def is_known(self, token: str) -> bool:
         """Whether the model learned this token; True where it has no vocabulary of tokens."""
+        ...
+
+    @property
+    def vocabulary(self) -> Container[str] | None:
+        """The tokens that the model learned; None where it has no vocabulary of tokens."""
         ...
 
 
@@ -114,6 +119,11 @@ class Tfidf:
         """Whether the token is a term of a word block."""
         return self._tokens is None or token in self._tokens
 
+    @property
+    def vocabulary(self) -> Container[str] | None:
+        """The terms of the word blocks, which hold every token that was learned."""
+        return self._tokens
+
     def _weights(self, columns: Any, counts: Any) -> Any:
         if self._sublinear:
             counts = np.log(counts) + 1
@@ -136,6 +146,11 @@ class Transformer:
         """Whether the token is in the transformer's own word vocabulary."""
         return self._tokens is None or token in self._tokens
 
+    @property
+    def vocabulary(self) -> Container[str] | None:
+        """The transformer's own word vocabulary."""
+        return self._tokens
+
 
 class TokenIds:
     """Token ids of a fixed length: 0 padding, 1 unknown, from 2 on the vocabulary in its order."""
@@ -155,6 +170,11 @@ class TokenIds:
     def is_known(self, token: str) -> bool:
         """Whether the token has an id of its own."""
         return token in self._ids
+
+    @property
+    def vocabulary(self) -> Container[str]:
+        """The tokens that have ids of their own."""
+        return self._ids
 
 
 def tfidf(artifact: Any) -> Extractor:

@@ -5,7 +5,7 @@ parameters of its function; a feature step also has `artifact`, the file that it
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import partial
 from typing import Any, get_type_hints
 
@@ -80,6 +80,11 @@ class Pipeline:
     def is_known(self, token: str) -> bool:
         """Whether the model learned this token; True where it has no vocabulary of tokens."""
         return self._extractor is None or self._extractor.is_known(token)
+
+    @property
+    def vocabulary(self) -> Container[str] | None:
+        """The tokens that the model learned; None where it has no vocabulary of tokens."""
+        return None if self._extractor is None else self._extractor.vocabulary
 
 
 def _text_step(at: int, spec: StepSpec) -> TextStep:

@@ -89,6 +89,11 @@ class SubwordIds:
         """True: any token is made of subwords."""
         return True
 
+    @property
+    def vocabulary(self) -> None:
+        """None: there is no list of tokens."""
+        return None
+
 
 def subword_ids(
     artifact: Any, *, max_tokens: Annotated[int, msgspec.Meta(ge=1, le=65_536)]

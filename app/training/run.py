@@ -48,7 +48,7 @@ def run(plan: Plan, progress: Progress) -> Manifest:
     probabilities = _predict(trained, held_out.texts)
     figures = evaluate(probabilities, held_out.labels, training.names())
     manifest = _manifest(plan, dataset, (training, held_out), trained, figures)
-    measured = reference.measure(training, held_out, probabilities, trained.pipeline)
+    measured = reference.measure(training, held_out, probabilities, trained.pipeline, trained.embed)
     known = golden.choose(held_out.texts, probabilities, manifest.labels)
     write(plan.models_dir, manifest, trained.artifacts, measured, known)
     progress("done", 1.0)

@@ -1,6 +1,7 @@
 """Worker process. Writes a version into the models directory: whole, or not at all."""
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -58,6 +59,15 @@ def write(
     return target
 
 
+def write_reference(folder: Path, reference: Reference) -> None:
+    """Write reference.json into the directory of a version."""
+    # A line for each number of a histogram or a centroid would be a page for each.
+    fields = msgspec.json.decode(msgspec.json.encode(reference))
+    lines = (f" {json.dumps(name)}: {json.dumps(value)}" for name, value in fields.items())
+    content = "{\n" + ",\n".join(lines) + "\n}\n"
+    (folder / REFERENCE_FILE).write_text(content, encoding="utf-8")
+
+
 def _same(target: Path, manifest: Manifest) -> Path:
     if read_manifest(target).digest != manifest.digest:
         raise VersionExists(str(manifest.ref))
@@ -70,8 +80,7 @@ def _fill(
     folder.chmod(0o755)
     for file, content in artifacts.items():
         (folder / file).write_bytes(content)
-    pretty = msgspec.json.format(msgspec.json.encode(reference), indent=1)
-    (folder / REFERENCE_FILE).write_bytes(pretty + b"\n")
+    write_reference(folder, reference)
     described = yaml.safe_dump(
         msgspec.to_builtins(manifest), sort_keys=False, allow_unicode=True, width=100
     )

@@ -25,21 +25,23 @@ VERSIONS = ("v1", "v2", "v3")
 
 
 @pytest.fixture(scope="module")
-def api():
+def service():
+    """Asks the API: a GET, or with a body a POST."""
     redis = RedisServer()
     api = ApiProcess(redis.url, MODELS)
     with redis, side_by_side(WorkerProcess(redis.url, MODELS), api):
         http = urllib3.PoolManager()
 
-        def post(path, body):
-            return http.request("POST", api.url + path, json=body).json()
+        def ask(path, body=None):
+            method = "GET" if body is None else "POST"
+            return http.request(method, api.url + path, json=body).json()
 
         def holds(version):
-            return http.request("GET", f"{api.url}/models/{version}").json()["status"] == "ready"
+            return ask(f"/models/{version}")["status"] == "ready"
 
         for version in VERSIONS:
             eventually(lambda version=version: holds(version), timeout_s=60)
-        yield post
+        yield ask
 
 
 def plain_loop(version):
@@ -56,12 +58,12 @@ def plain_loop(version):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_answer_over_http_is_that_of_the_artifact(api, version):
+def test_answer_over_http_is_that_of_the_artifact(service, version):
     expected = list(plain_loop(version))
 
-    single = [api("/predict", {"text": t, "model_version": version}) for t in HELD_OUT]
+    single = [service("/predict", {"text": t, "model_version": version}) for t in HELD_OUT]
     batches = [
-        api("/batch-predict", {"texts": HELD_OUT[at : at + 100], "model_version": version})
+        service("/batch-predict", {"texts": HELD_OUT[at : at + 100], "model_version": version})
         for at in (0, 100)
     ]
 
@@ -72,3 +74,27 @@ def test_answer_over_http_is_that_of_the_artifact(api, version):
         confidences = [answer["confidence"] for answer in answers]
         assert confidences == pytest.approx([p for _, p in expected], abs=1e-6)
     assert {answer["model_version"] for answer in single} == {f"sentiment-{version}"}
+
+
+def test_drift_is_told_of_strange_texts_and_not_of_held_out_ones(service):
+    strange = [f"zxq{at} wvk{at} qqj{at}" for at in range(400)]
+
+    def answer(texts, version):
+        for at in range(0, len(texts), 100):
+            body = {"texts": texts[at : at + 100], "model_version": version}
+            service("/batch-predict", body)
+        told = eventually(lambda: drift(version, len(texts)), timeout_s=20)
+        return told["verdict"], {row["feature"]: row["verdict"] for row in told["features"]}
+
+    def drift(version, texts):
+        told = service(f"/models/{version}/drift")
+        return told if told["live_texts"] >= texts else None
+
+    # Those that another test has asked for already are counted, and come from the cache now.
+    _, usual = answer(HELD_OUT, "v3")
+    verdict, unusual = answer(strange, "v1")
+
+    # Not their lengths: the file has lower-case texts first, and so twice as many product reviews.
+    features = ("labels", "confidence", "unknown_tokens", "distance")
+    assert [name for name in features if usual[name] != "ok"] == []
+    assert verdict == unusual["unknown_tokens"] == "alarm"

@@ -1,6 +1,7 @@
 """API process. The endpoints, one module a resource."""
 
 from app.api.extensions import Blueprint
+from app.api.routes.drift import blp as drift
 from app.api.routes.feedback import blp as feedback
 from app.api.routes.health import blp as health
 from app.api.routes.jobs import blp as jobs
@@ -13,5 +14,5 @@ from app.api.routes.tasks import blp as tasks
 
 BLUEPRINTS: tuple[Blueprint, ...] = (
     *(predict, tasks, jobs, models, rollouts, feedback),
-    *(health, stats, metrics),
+    *(health, stats, drift, metrics),
 )

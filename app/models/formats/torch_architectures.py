@@ -1,4 +1,8 @@
-"""Worker process. The PyTorch architectures that a manifest may name; the code is all here."""
+"""Worker process. The PyTorch architectures that a manifest may name; the code is all here.
+
+The forward pass of each is `judge(embed(token_ids))`: in between it is measured how far texts are
+from those that the model knows.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -40,12 +44,20 @@ class EmbeddingBag(nn.Module):
 
     def forward(self, token_ids: Tensor) -> Tensor:
         """Ids (n, max_tokens) to logits (n, labels)."""
+        return self.judge(self.embed(token_ids))
+
+    def embed(self, token_ids: Tensor) -> Tensor:
+        """Ids (n, max_tokens) to what the linear layer sees, (n, 2 * dimensions)."""
         present = (token_ids != PADDING).unsqueeze(2)
         embedded = self.embeddings(token_ids)
         mean = embedded.sum(1) / present.sum(1).clamp(min=1)
         greatest = embedded.masked_fill(~present, EMPTY).amax(1)
         greatest = torch.where(present.any(1), greatest, torch.zeros_like(greatest))
-        logits: Tensor = self.output(self.dropout(torch.cat([mean, greatest], 1)))
+        return torch.cat([mean, greatest], 1)
+
+    def judge(self, embedded: Tensor) -> Tensor:
+        """What `embed` gives to logits (n, labels)."""
+        logits: Tensor = self.output(self.dropout(embedded))
         return logits
 
 

@@ -22,7 +22,7 @@ from app.models.formats.torch_architectures import build
 class TorchPredictor:
     """A module in evaluation mode. On a GPU one thread at a time runs the forward pass."""
 
-    def __init__(self, module: torch.nn.Module, labels: int, device: str) -> None:
+    def __init__(self, module: Any, labels: int, device: str) -> None:
         self.device = device
         self._module = module
         self._labels = labels
@@ -32,15 +32,20 @@ class TorchPredictor:
 
     def predict_proba(self, features: Any) -> Any:
         """Token ids (n, max_tokens) to a float64 array (n, labels); n may be 0."""
+        return self.predict_embedded(features)[0]
+
+    def predict_embedded(self, features: Any) -> tuple[Any, Any]:
+        """The same, and the embeddings of the texts: float32 (n, dimensions of the last layer)."""
         ids = torch.from_numpy(np.asarray(features, dtype=np.int64))
         if len(ids) == 0:
-            return np.empty((0, self._labels))
+            return np.empty((0, self._labels)), np.empty((0, 0), np.float32)
         # An id beyond the embeddings would end the whole CUDA context, not just this call.
         if int(ids.min()) < 0 or int(ids.max()) > self._max_id:
             raise ValueError(f"token ids must be within 0..{self._max_id}")
         with self._turn, torch.inference_mode():
-            logits = self._module(ids.to(self._target))
-            return torch.softmax(logits.double(), dim=1).cpu().numpy()
+            embedded = self._module.embed(ids.to(self._target))
+            probabilities = torch.softmax(self._module.judge(embedded).double(), dim=1)
+            return probabilities.cpu().numpy(), embedded.cpu().numpy()
 
 
 def load(contents: Mapping[str, bytes], manifest: Manifest, device: str) -> Predictor:
@@ -48,7 +53,7 @@ def load(contents: Mapping[str, bytes], manifest: Manifest, device: str) -> Pred
     chosen = choose_device(manifest, device, torch.cuda.is_available())
     weights = safetensors.torch.load(contents[manifest.artifacts[0].file])
     _check_weights(weights, manifest)
-    module = build(manifest.architecture)
+    module: Any = build(manifest.architecture)
     module.load_state_dict(weights)
     module.requires_grad_(False).eval()
     if chosen == "gpu":

@@ -35,7 +35,8 @@ class Trained:
     """A trained model, in memory and as the artifacts that it is served from.
 
     `artifacts` are file contents by name, the classifier's first; `features` says for people what
-    the model looks at; `predict_proba` maps features of n texts to an array (n, labels).
+    the model looks at; `predict_proba` maps features of n texts to an array (n, labels), `embed` to
+    one (n, dimensions) where the model has embeddings of texts.
     """
 
     format: str
@@ -46,6 +47,7 @@ class Trained:
     libraries: Mapping[str, str]
     features: Sequence[str]
     architecture: Mapping[str, Any] = field(default_factory=dict)
+    embed: Callable[[Any], Any] | None = None
 
 
 class Recipe(Protocol):

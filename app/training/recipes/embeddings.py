@@ -72,6 +72,7 @@ def train(rows: Labelled, seed: int, progress: Progress) -> Trained:
         libraries={"torch": torch.__version__.partition("+")[0]},
         features=[f"learned embeddings of {len(tokens)} tokens, {DIMENSIONS} dimensions"],
         architecture=architecture,
+        embed=lambda ids: _embed(module, ids),
     )
 
 
@@ -148,3 +149,8 @@ def _halve(module: nn.Module) -> bytes:
 def _predict(module: nn.Module, ids: Any) -> Any:
     with torch.inference_mode():
         return torch.softmax(module(torch.from_numpy(ids)).double(), dim=1).numpy()
+
+
+def _embed(module: Any, ids: Any) -> Any:
+    with torch.inference_mode():
+        return module.embed(torch.from_numpy(ids)).numpy()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.models.base import StepSpec
-from app.models.reference import SHARE_EDGES, Histogram, Reference
+from app.models.reference import CONFIDENCE_EDGES, Histogram, Reference
 from app.preprocessing.pipeline import Pipeline
 from app.training.data import Labelled
 from app.training.reference import measure
@@ -32,9 +32,9 @@ def counted(histogram):
 
 @given(st.lists(st.floats(0, 1)))
 def test_histogram_counts_every_value_once_in_its_bin(values):
-    histogram = Histogram.of(values, SHARE_EDGES)
+    histogram = Histogram.of(values, CONFIDENCE_EDGES)
 
-    bounds = [*SHARE_EDGES, float("inf")]
+    bounds = [*CONFIDENCE_EDGES, float("inf")]
     assert histogram.counts == [
         sum(low <= value < high for value in values) for low, high in pairwise(bounds)
     ]
@@ -58,7 +58,7 @@ def test_held_out_part_gives_answers_and_unknown_tokens():
 
     assert found.predicted_shares == {"neg": 0.333333, "pos": 0.666667}
     assert counted(found.confidence) == {0.5: 1, 0.8: 1, 0.95: 1}
-    assert counted(found.unknown_tokens) == {0.0: 1, 0.5: 1, 0.75: 1}
+    assert counted(found.unknown_tokens) == {0.0: 1, 0.5: 1, 0.7: 1}
     assert found.unknown_token_share == round(4 / 6, 6)
 
 
@@ -84,3 +84,19 @@ def test_reference_comes_back_from_json_and_refuses_unknown_fields():
     assert msgspec.json.decode(encoded, type=Reference) == reference()
     with pytest.raises(msgspec.ValidationError, match="unknown field"):
         msgspec.json.decode(encoded[:-1] + b',"more":1}', type=Reference)
+
+
+def test_embedding_has_the_centroid_of_training_and_distances_of_held_out_texts():
+    spec = StepSpec(step="token_ids", options={"artifact": "v.json", "max_tokens": 4})
+    pipeline = Pipeline.build([spec], lambda file: ["good", "bad"])
+
+    def embed(ids):
+        return np.stack([(ids == 2).sum(1), (ids == 3).sum(1)], axis=1).astype(np.float32)
+
+    found = measure(TRAINING, HELD_OUT, PROBABILITIES, pipeline, embed).embedding
+
+    assert found.centroid == [0.333333, 0.333333]
+    # "good night" lies at (1, 0), the others at (0, 0).
+    assert sum(found.distances.counts) == 3
+    assert found.distances.edges[0] == 0
+    assert found.distances.edges[-1] == pytest.approx(0.7454 * 0.9 + 0.4714 * 0.1, abs=1e-3)

@@ -1,0 +1,106 @@
+"""API process. Drift as metrics: made when somebody reads them, from a look some seconds ago.
+
+They are the same whichever process answers. Redis is given a moment and no more: who scrapes would
+rather have all other metrics without these.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from app.broker import redis_client
+from app.errors import BrokerUnavailable
+from app.fleet import Fleet
+from app.models.base import Ref
+from app.models.catalog import Catalog, Entry
+from app.monitoring.drift_reports import DriftReport, DriftReports
+from app.monitoring.drift_verdict import LEVELS
+from app.settings import Settings
+
+REDIS_TIMEOUT_S = 0.03
+# Windows change slowly; also how long Redis is left alone after it did not answer.
+LOOK_EVERY_S = 10.0
+
+
+class Look(NamedTuple):
+    """What was seen; `at` in monotonic seconds."""
+
+    at: float
+    reports: Sequence[DriftReport]
+    dropped: dict[str, int]
+
+
+class DriftCollector(Collector):
+    """Scores of the versions that the workers hold; none while Redis does not answer."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        catalog: Catalog,
+        look: Callable[[], Fleet],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._reports = DriftReports(settings.drift, redis_client(settings, REDIS_TIMEOUT_S))
+        self._catalog, self._fleet, self._now = catalog, look, now
+        self._turn = threading.Lock()
+        self._look = Look(float("-inf"), (), {})
+
+    def collect(self) -> Iterator[Metric]:
+        """The metric families."""
+        with self._turn:
+            if self._now() - self._look.at >= LOOK_EVERY_S:
+                self._look = self._fresh()
+            seen = self._look
+        yield from _families(seen)
+
+    def describe(self) -> Iterator[Metric]:
+        """The same families empty, so that to register costs no look."""
+        yield from _families(Look(0.0, (), {}))
+
+    def _fresh(self) -> Look:
+        try:
+            return Look(self._now(), self._reports.reports(self._held()), self._reports.dropped())
+        except BrokerUnavailable:
+            return Look(self._now(), (), {})
+
+    def _held(self) -> list[Entry]:
+        seen = self._fleet()
+        entries = self._catalog.entries() if seen.reachable else {}
+        return [entry for ref, entry in entries.items() if seen.holders(str(ref))]
+
+
+def _families(seen: Look) -> Iterator[Metric]:
+    version = ("model", "version")
+    scores = GaugeMetricFamily(
+        "mlserve_drift_score",
+        "How far the texts of the window lie from the reference; absent below drift.min_samples.",
+        labels=(*version, "feature", "method"),
+    )
+    levels = GaugeMetricFamily(
+        "mlserve_drift_level",
+        "The verdict on the window: 0 ok, 1 warn, 2 alarm; absent where there is none.",
+        labels=version,
+    )
+    texts = GaugeMetricFamily(
+        "mlserve_drift_window_texts", "Texts in the window that is judged.", labels=version
+    )
+    dropped = CounterMetricFamily(
+        "mlserve_drift_dropped_texts",
+        "Texts that are in no window, because Redis was away.",
+        labels=version,
+    )
+    for report in seen.reports:
+        labels = (*Ref.parse(report.model_version),)
+        texts.add_metric(labels, report.live_texts)
+        if report.verdict in LEVELS:
+            levels.add_metric(labels, LEVELS.index(report.verdict))
+        for feature in report.features:
+            for score in feature.scores:
+                scores.add_metric((*labels, feature.feature, score.method), score.value)
+    for ref, count in sorted(seen.dropped.items()):
+        dropped.add_metric((*Ref.parse(ref),), count)
+    yield from (scores, levels, texts, dropped)

@@ -1,0 +1,81 @@
+"""API process. What is told of a version's drift: its reference against the last window."""
+
+from collections.abc import Sequence
+
+import msgspec
+import redis
+
+from app.errors import BrokerUnavailable
+from app.models import reference
+from app.models.catalog import Entry
+from app.models.reference import Known
+from app.monitoring.drift_verdict import FeatureDrift, Verdict, judge
+from app.monitoring.drift_windows import Window, Windows
+from app.settings import Drift
+
+
+class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The verdict on one version, and on each feature that was measured."""
+
+    model_version: str
+    verdict: Verdict
+    window_seconds: int
+    min_samples: int
+    significance: float
+    reference_texts: int
+    live_texts: int
+    features: list[FeatureDrift]
+
+
+class DriftReports:
+    """Reads what the workers have counted."""
+
+    def __init__(self, settings: Drift, client: "redis.Redis") -> None:
+        self._settings = settings
+        self._windows = Windows(client, settings.window_seconds)
+
+    def report(self, entry: Entry) -> DriftReport:
+        """That of one version; `BrokerUnavailable`."""
+        return self.reports([entry])[0]
+
+    def reports(self, entries: Sequence[Entry]) -> list[DriftReport]:
+        """Those of several versions, in one round trip; `BrokerUnavailable`.
+
+        A version without a usable reference needs no Redis.
+        """
+        known = [_known(entry) for entry in entries]
+        keys = [each.key for each in known if each]
+        try:
+            windows = self._windows.read(keys) if keys else {}
+        except (redis.RedisError, OSError) as error:
+            raise BrokerUnavailable() from error
+        pairs = zip(entries, known, strict=True)
+        return [self._report(entry, each, windows) for entry, each in pairs]
+
+    def dropped(self) -> dict[str, int]:
+        """How many texts are in no window, by ref; `BrokerUnavailable`."""
+        try:
+            return self._windows.dropped()
+        except (redis.RedisError, OSError) as error:
+            raise BrokerUnavailable() from error
+
+    def _report(self, entry: Entry, known: Known | None, windows: dict[str, Window]) -> DriftReport:
+        verdict: Verdict = "no_reference"
+        features: list[FeatureDrift] = []
+        if known is not None and entry.manifest is not None:
+            labels, window = entry.manifest.labels, windows[known.key]
+            verdict, features = judge(known.reference, labels, window, self._settings)
+        return DriftReport(
+            model_version=str(entry.ref),
+            verdict=verdict,
+            window_seconds=self._settings.window_seconds,
+            min_samples=self._settings.min_samples,
+            significance=self._settings.significance,
+            reference_texts=known.reference.held_out_texts if known else 0,
+            live_texts=max((feature.live_texts for feature in features), default=0),
+            features=features,
+        )
+
+
+def _known(entry: Entry) -> Known | None:
+    return None if entry.manifest is None else reference.read(entry.path, entry.manifest)
