@@ -1,12 +1,17 @@
 """GET /models/<ref>/drift, and drift in /metrics, over windows in a real Redis."""
 
+import socket
+import time
+
 import pytest
 
+from app.contract import HeldModel, HostState
+from app.fleet import READY, Fleet
 from app.models import reference
-from app.models.catalog import read_manifest
-from app.monitoring.drift_metrics import LOOK_EVERY_S, DriftCollector
+from app.models.catalog import Catalog, read_manifest
+from app.monitoring.drift_metrics import LOOK_EVERY_S, REDIS_TIMEOUT_S, DriftCollector
 from app.monitoring.drift_windows import Windows
-from app.settings import Drift
+from app.settings import Drift, Redis, Settings
 from tests.hosts import Hosts
 from tests.models import activate, build_model
 from tests.references import give_reference
@@ -14,6 +19,17 @@ from tests.unit.app.api.test_metrics_routes import samples
 
 SAME = {"labels": [400, 200, 400], "confidence": [0, 200, 300, 500]}
 OTHER = SAME | {"labels": [50, 150, 800]}
+HOST = HostState(
+    hostname="w1@test",
+    pid=1,
+    device="cpu",
+    queues=[],
+    models=[HeldModel("sentiment-v1", "0", READY)],
+    started_at=0.0,
+    beat_at=0.0,
+    memory_bytes=0,
+    chunks=0,
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +43,10 @@ def versions(tmp_path_factory):
 
 
 @pytest.fixture
-def drifting(connect, redis_client, versions):
+def drifting(connect, redis_client, versions, monkeypatch):
     """A client of an app, and a function that counts traffic of sentiment-v1."""
+    # A machine that runs tests may take longer than Prometheus should wait.
+    monkeypatch.setattr("app.monitoring.drift_metrics.REDIS_TIMEOUT_S", 5.0)
     Hosts(redis_client, versions).hold("w1@test", "sentiment-v1", "sentiment-v2")
     folder = versions / "sentiment" / "v1"
     key = reference.read(folder, read_manifest(folder)).key
@@ -112,7 +130,7 @@ def test_metrics_have_scores_and_the_verdict_of_what_workers_hold(drifting, redi
     version = (("model", "sentiment"), ("version", "v1"))
     scores = {key[1:]: value for key, value in found.items() if key[0] == "mlserve_drift_score"}
     assert len(scores) == 5
-    psi = scores[(("feature", "labels"), ("method", "psi"), *version[:1], *version[1:])]
+    psi = scores[(("feature", "labels"), ("method", "psi"), *version)]
     assert psi > 0.25
     assert found["mlserve_drift_level", *version] == 2
     assert found["mlserve_drift_window_texts", *version] == 1000
@@ -158,3 +176,23 @@ def test_metrics_are_there_without_redis(make_client):
 
     assert answer.status_code == 200
     assert "mlserve_drift_score{" not in answer.text
+
+
+def test_metrics_wait_a_moment_for_a_redis_that_hangs_and_then_leave_it_alone(versions):
+    now, seen = [0.0], Fleet(reachable=True, hosts=[HOST])
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        where = Redis(url=f"redis://127.0.0.1:{mute.getsockname()[1]}/0")
+        settings = Settings(models_dir=str(versions), redis=where)
+        catalog = Catalog(versions, "sentiment")
+        collector = DriftCollector(settings, catalog, lambda: seen, lambda: now[0])
+
+        looks = []
+        for moment in (0.0, 0.1, LOOK_EVERY_S - 0.1):
+            now[0] = moment
+            began = time.perf_counter()
+            assert [family.samples for family in collector.collect()] == [[]] * 4
+            looks.append(time.perf_counter() - began)
+
+    # Far below the socket timeout of everybody else; the later ones do not even try.
+    assert looks[0] < Redis().socket_timeout_s
+    assert max(looks[1:]) < REDIS_TIMEOUT_S
