@@ -1,7 +1,6 @@
 """API process. The HTTP API: `create_app` and `create_front` put it together and start nothing."""
 
 from collections.abc import Callable
-from functools import partial
 from importlib.metadata import version
 from typing import Any, cast
 
@@ -9,31 +8,18 @@ from flask import Flask
 from flask.json.provider import DefaultJSONProvider
 
 from app.api.admin import ADMIN, ADMIN_SCHEME
-from app.api.exporter import Exporter, log_accesses
+from app.api.composition import compose
+from app.api.exporter import log_accesses
 from app.api.extensions import Api
 from app.api.front import Front
-from app.api.gate import Gate
 from app.api.routes import BLUEPRINTS
 from app.api.routes.docs import ASSETS, PAGE
 from app.api.routes.docs import blp as docs
 from app.api.routes.feedback import blp as feedback
 from app.api.routes.metrics import blp as metrics
 from app.api.scope import RequestScope
-from app.api.services import Services, attach, services_of
-from app.broker import redis_client
-from app.inference.feedback import Feedback
-from app.inference.gateway import CeleryGateway, Gateway
-from app.inference.jobs import BulkJobs
-from app.inference.rollouts import Rollouts
-from app.inference.service import Predictions
-from app.inference.tasks import Tasks
-from app.models.catalog import Catalog
-from app.monitoring.drift_metrics import DriftCollector
-from app.monitoring.drift_reports import DriftReports
-from app.monitoring.feedback_metrics import FeedbackCollector
-from app.monitoring.fleet_metrics import FleetCollector
-from app.monitoring.metrics import Metrics
-from app.monitoring.redis_metrics import RedisCollector
+from app.api.services import attach, services_of
+from app.inference.gateway import Gateway
 from app.settings import Settings
 from app.tracing import provider
 from app.tracing.requests import RequestTracing
@@ -77,28 +63,11 @@ def create_app(
     cast(DefaultJSONProvider, app.json).sort_keys = False
     # A redirect to the path as it should be would answer in HTML; such paths are not found.
     app.url_map.merge_slashes = False
-    exporter = Exporter(app, Metrics()) if settings.monitoring.enabled else None
-    catalog = Catalog(settings.models_dir, settings.default_model)
-    counted = exporter.metrics if exporter else None
-    gateway = gateway or CeleryGateway(settings, tracing)
-    predictions = Predictions(settings, catalog, gateway, counted)
-    if counted:
-        counted.include(FleetCollector(catalog, predictions.fleet))
-        counted.include(RedisCollector(partial(redis_client, settings)))
-    if counted and settings.drift.enabled:
-        counted.include(DriftCollector(settings, catalog, predictions.fleet))
-    rollouts = Rollouts(settings, Catalog(settings.models_dir, settings.default_model), gateway)
-    jobs = BulkJobs(settings, predictions, gateway.now)
-    given = _feedback(settings, catalog, gateway, counted)
-    gate, tasks = Gate(settings.limits), Tasks(jobs)
-    drift = DriftReports(settings.drift, redis_client(settings))
-    has = Services(
-        settings, gate, predictions, rollouts, jobs, tasks, drift, exporter, given, tracing
-    )
+    has = compose(app, settings, gateway, tracing)
     attach(app, has)
     api = Api(app)
     api.spec.components.security_scheme(ADMIN, ADMIN_SCHEME)
-    there = {metrics: exporter is not None, feedback: given is not None}
+    there = {metrics: has.exporter is not None, feedback: has.feedback is not None}
     for blueprint in BLUEPRINTS:
         if there.get(blueprint, True):
             api.register_blueprint(blueprint)
@@ -106,16 +75,6 @@ def create_app(
     log_accesses(app, settings.logging.access)
     app.wsgi_app = RequestScope(app.wsgi_app)  # type: ignore[method-assign]
     return app
-
-
-def _feedback(
-    settings: Settings, catalog: Catalog, gateway: Gateway, counted: Metrics | None
-) -> Feedback | None:
-    if not settings.monitoring.feedback:
-        return None
-    if counted:
-        counted.include(FeedbackCollector(settings, catalog))
-    return Feedback(settings, catalog, gateway.now)
 
 
 def create_front(
