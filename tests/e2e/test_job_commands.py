@@ -71,12 +71,15 @@ def service(tmp_path_factory):
 @pytest.fixture
 def reviews(tmp_path):
     """20,000 rows, some of them blank, in a CSV."""
-    path = tmp_path / "reviews.csv"
+    return write_reviews(tmp_path / "reviews.csv", 20_000, "a good day")
+
+
+def write_reviews(path, rows, text):
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["n", "review"])
-        for number in range(20_000):
-            writer.writerow([number, "" if number % 1000 == 7 else f"a good day, {number}"])
+        for number in range(rows):
+            writer.writerow([number, "" if number % 1000 == 7 else f"{text}, {number}"])
     return path
 
 
@@ -106,7 +109,9 @@ def test_same_key_and_file_are_the_same_job(service, reviews):
     assert again.stdout == first.stdout
 
 
-def test_cancelled_job_keeps_what_it_has(service, reviews):
+def test_cancelled_job_keeps_what_it_has(service, tmp_path):
+    # So long that it runs while the command starts.
+    reviews = write_reviews(tmp_path / "reviews.csv", 40_000, "a good day " * 80)
     job_id = service.run("job", "submit", reviews, "--column", "review").stdout.strip()
     eventually(lambda: service.run("job", "results", job_id).stdout, 30)
 
@@ -116,7 +121,7 @@ def test_cancelled_job_keeps_what_it_has(service, reviews):
     watched = service.run("job", "watch", job_id, "--json")
     assert (watched.returncode, json.loads(watched.stdout)["status"]) == (1, "cancelled")
     rows = service.run("job", "results", job_id).stdout.splitlines()
-    assert len(rows) == 19_980
+    assert len(rows) == 39_960
     assert "cancelled" in service.run("job", "errors", job_id).stdout
 
 

@@ -32,7 +32,8 @@ EVERY = {"MLSERVE_JOBS__MAX_BATCH_SIZE": "100", "MLSERVE_JOBS__TARGET_CHUNK_SECO
 JOBS_QUEUE = "jobs.cpu"
 # What there is in Redis without any job: of the fleet, of versions, and of Celery.
 ALLOWED_KEYS = re.compile(
-    r"mlserve:(hosts?(:.*)?|pace:[0-9a-f]{64}|jobs(:active|:sweeper)?|desired)"
+    r"mlserve:(hosts?(:.*)?|pace:[0-9a-f]{64}|jobs(:active|:sweeper|:texts)?|desired)"
+    r"|mlserve:drift:.*"
     r"|_kombu\.binding.*|unacked.*"
 )
 
