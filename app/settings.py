@@ -58,6 +58,7 @@ class Worker(Section, frozen=True):
     """The processes that hold the models."""
 
     processes: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
+    threads: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
     device: Literal["auto", "cpu", "gpu"] = "auto"
     hard_limit_s: Seconds = 30.0
     stall_limit_s: Seconds = 15.0

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import app
 from app.config import CONFIG_VARIABLE, Loaded
+from app.models.threads import cores
 from app.monitoring.directory import MULTIPROC_VARIABLE, own_directory
 from app.settings import Settings
 from cli.child import Spec
@@ -31,7 +32,8 @@ SPARE_REQUESTS = 4096
 # Connections that wait to be accepted; the system may allow fewer.
 BACKLOG = 4096
 
-# One core is one worker process: more native threads would only get in each other's way.
+# One core is one worker process: more native threads would only get in each other's way. Where a
+# process has more cores, torch alone has more threads (app/models/threads.py).
 ONE_NATIVE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -100,7 +102,7 @@ def worker_count(settings: Settings) -> int:
     """`worker.processes`, or one for each core that this process may use."""
     if settings.worker.processes is not None:
         return settings.worker.processes
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores()
 
 
 def has_flower() -> bool:

@@ -84,11 +84,13 @@ def _tune(call: Call, model: str, texts: list[str], seconds: float, dry_run: boo
     # As a worker has them; read when the model libraries are imported, which is now.
     for variable, value in ONE_NATIVE_THREAD.items():
         os.environ.setdefault(variable, value)
+    from app.models import threads
     from app.models.device import choose
     from app.models.loader import load
     from app.models.tuning import mixture
     from app.models.tuning import tune as measure
 
+    threads.use(threads.threads_of(settings.worker))
     loaded = load(entry, settings.limits, choose(settings.worker.device))
     source = "file"
     if not texts:

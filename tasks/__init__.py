@@ -13,7 +13,8 @@ from tasks import control  # noqa: F401 - registers its commands
 from tasks.lifecycle import Lifecycle
 
 # A worker process is one core's worth of work: more native threads would only compete with the
-# other workers. Read when numpy and torch are imported, which is later.
+# other workers. Read when numpy is imported, which is later; torch may be given more than one
+# (app/models/threads.py).
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 # The same for tokenizers, which has threads of its own.

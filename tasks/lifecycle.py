@@ -14,6 +14,7 @@ from celery.exceptions import WorkerShutdown
 
 from app import logs
 from app.errors import ConfigError
+from app.models import threads
 from app.models.device import choose
 from app.monitoring.directory import share
 from app.settings import Settings
@@ -82,6 +83,7 @@ class Lifecycle:
             host = Host(self.settings, instance.hostname, device, lambda: list(queues.consume_from))
         except ConfigError as error:
             _refuse(str(error))
+        threads.use(threads.threads_of(self.settings.worker))
         # A dispatcher lives as long as its connection to Redis.
         runner = JobRunner(host, instance.app, lambda: instance.consumer.event_dispatcher)
         running.set_host(host, runner)

@@ -23,6 +23,7 @@ from app.errors import ArtifactInvalid, ArtifactUnsafe, ManifestInvalid
 from app.models.base import Manifest
 from app.models.device import choose_device
 from app.models.hugging_face_config import CONFIG_FILE, FAMILIES, check_config, max_tokens
+from app.models.threads import limit_torch
 from app.preprocessing.subwords import STEP, TokenizedTexts
 
 # Sizes that decide how long a module is built, before the weights tell that it is wrong.
@@ -33,6 +34,7 @@ IGNORED = ("attn_implementation", "output_attentions", "output_hidden_states", "
 # A buffer that old versions of transformers wrote among the weights.
 POSITIONS = "position_ids"
 
+limit_torch()
 transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 

@@ -17,6 +17,9 @@ from app.errors import ArtifactInvalid
 from app.models.base import Manifest, Predictor
 from app.models.device import choose_device
 from app.models.formats.torch_architectures import build
+from app.models.threads import limit_torch
+
+limit_torch()
 
 
 class TorchPredictor:
