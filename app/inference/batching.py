@@ -6,6 +6,7 @@ texts share one slot. Invariant: every caller gets exactly one outcome or error,
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -162,20 +163,23 @@ class Coalescer:
                 flight = self._cut()
                 if flight is not None:
                     return flight
-                left_s = self._hold_left_s()
+                left_s = self._left_s()
                 self._idle, self._watches = True, left_s is not None
                 self._wake.wait(left_s)
                 self._idle = False
         return None
 
-    def _hold_left_s(self) -> float | None:
-        held = [lane.oldest_at for lane in self._lanes.values() if lane]
-        return max(0.0, min(held) + self._limits.max_hold_s - time.monotonic()) if held else None
+    def _left_s(self) -> float | None:
+        at = min(map(self._leaves_at, self._lanes), default=math.inf)
+        return None if at == math.inf else max(0.0, at - time.monotonic())
+
+    def _leaves_at(self, route: Route) -> float:
+        workers = partial(self._hooks.workers, route)
+        return self._lanes[route].leaves_at(self._limits.max_hold_s, workers)
 
     def _cut(self) -> Flight | None:
         moment = time.monotonic()
-        held_before = moment - self._limits.max_hold_s
-        ready = [route for route, lane in self._lanes.items() if lane.may_send(held_before)]
+        ready = [route for route in self._lanes if self._leaves_at(route) <= moment]
         # The oldest text first, so that a busy version does not keep a quiet one waiting.
         for route in sorted(ready, key=lambda route: self._lanes[route].oldest_at):
             lane = self._lanes[route]

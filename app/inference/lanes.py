@@ -1,12 +1,13 @@
 """API process. Where texts go, those that are held on the way, and the chunks that left."""
 
+import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from app.contract import Chunk
 from app.inference.slots import Slot
-from app.inference.window import ChunkSize, Window
+from app.inference.window import MAX_CHUNKS_PER_WORKER, ChunkSize, Window
 
 # A long text waits for shorter ones that come later so many times what it takes itself.
 PATIENCE = 10
@@ -72,11 +73,21 @@ class Lane:
         self._held.appendleft(slot)
         self._add(slot.cost)
 
-    def may_send(self, held_before: float) -> bool:
-        """Whether a chunk may leave: the window is open, or the oldest text was held too long."""
+    def leaves_at(self, max_hold_s: float, workers: Callable[[], int]) -> float:
+        """When the next chunk may leave, in monotonic seconds: at once while the window is open.
+
+        Else when the oldest text was held for `max_hold_s`. Where texts cost more than others they
+        stay while every worker has one chunk more than it computes: sent, they would wait as long,
+        and shorter ones could not pass them any more. Infinite where only a chunk that lands can
+        change it.
+        """
         if not self._held:
-            return False
-        return self.in_flight < self.window.size or self.oldest_at <= held_before
+            return math.inf
+        if self.in_flight < self.window.size:
+            return -math.inf
+        if not self._is_even and self.in_flight >= MAX_CHUNKS_PER_WORKER * max(1, workers()):
+            return math.inf
+        return self._held[0].held_at + max_hold_s
 
     def take(self, max_texts: int, workers: int) -> list[Slot]:
         """The texts of the next chunk, one at least.

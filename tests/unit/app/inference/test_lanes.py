@@ -1,5 +1,6 @@
 """Texts that are held: which go first, and for how long others may pass them."""
 
+import math
 from itertools import chain
 
 import pytest
@@ -97,3 +98,20 @@ def test_costs_are_forgotten_with_their_texts():
     held.hold(slot("again", 4.0))
 
     assert names(held.take(128, workers=1)) == ["even", "again"]
+
+
+def test_texts_stay_while_every_worker_has_one_chunk_more_than_it_computes():
+    held, even = lane(slot("long", 5.0, 40.0)), lane(slot("one", 5.0))
+    for busy in (held, even):
+        busy.window.size, busy.in_flight = 1.0, 4
+
+    assert held.leaves_at(0.010, workers=lambda: 2) == math.inf
+    assert held.leaves_at(0.010, workers=lambda: 3) == 5.010
+    assert even.leaves_at(0.010, workers=lambda: 2) == 5.010
+
+
+def test_text_leaves_at_once_while_the_window_is_open():
+    held = lane(slot("long", 5.0, 40.0))
+
+    assert held.leaves_at(0.010, workers=lambda: 0) == -math.inf
+    assert lane().leaves_at(0.010, workers=lambda: 1) == math.inf
