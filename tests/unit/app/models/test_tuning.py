@@ -129,7 +129,8 @@ def test_model_that_counts_texts_gets_a_curve_over_texts(tmp_path):
     curve = tune(model, ["good day", "bad night"], 0.2, 32)
 
     assert not curve.counts_tokens
-    assert [point.size for point in curve.points][:3] == [1, 2, 4]
+    sizes = [point.size for point in curve.points] + curve.unmeasured
+    assert sizes == [1, 2, 4, 8, 16, 32]
     assert curve.window_texts == 32
     assert {point.padding_share for point in curve.points} == {0.0}
 
