@@ -34,6 +34,8 @@ JOBS_QUEUE = "jobs.cpu"
 ALLOWED_KEYS = re.compile(
     r"mlserve:(hosts?(:.*)?|pace:[0-9a-f]{64}|jobs(:active|:sweeper|:texts)?|desired)"
     r"|mlserve:drift:.*"
+    # Of the jobs of other tests.
+    r"|mlserve:job:[0-9a-f-]{36}(:.*)?|celery-task-meta-[0-9a-f-]{36}"
     r"|_kombu\.binding.*|unacked.*"
 )
 
