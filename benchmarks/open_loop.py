@@ -58,7 +58,7 @@ async def _call(
             number = schedule.first + place
             try:
                 async with asyncio.timeout(TIMEOUT_S):
-                    status, body = await _ask(reader, writer, texts.at(number))
+                    status, body = await ask(reader, writer, texts.at(number))
             except (OSError, EOFError, ValueError):
                 status, body = 0, b""
                 reader, writer = await asyncio.open_connection("127.0.0.1", schedule.port)
@@ -67,9 +67,10 @@ async def _call(
         writer.close()
 
 
-async def _ask(
+async def ask(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, text: str
 ) -> tuple[int, bytes]:
+    """Status and body of the answer to one text; raises `OSError`, `EOFError` or `ValueError`."""
     body = json.dumps({"text": text}).encode()
     head = f"POST /predict HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(body)}\r\n"
     writer.write(f"{head}Content-Type: application/json\r\n\r\n".encode() + body)

@@ -24,9 +24,9 @@ class SentimentAPI(ls.LitAPI):
         """Texts need no stacking."""
         return inputs
 
-    def predict(self, x: Sequence[str]) -> list[Answer]:
-        """Classify a batch."""
-        return self.sentiment.many(x)
+    def predict(self, x: str | Sequence[str]) -> Answer | list[Answer]:
+        """Classify a batch; without batching LitServe gives the text alone."""
+        return self.sentiment.one(x) if isinstance(x, str) else self.sentiment.many(x)
 
     def unbatch(self, output: list[Answer]) -> list[Answer]:
         """An answer per text."""
@@ -41,11 +41,14 @@ def main() -> None:
     """Serve on loopback."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
-    port = parser.parse_args().port
-    api = SentimentAPI(max_batch_size=32, batch_timeout=0.001)
-    server = ls.LitServer(api, accelerator="cpu", workers_per_device=1)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--workers", type=int, default=1)
+    options = parser.parse_args()
+    timeout_s = 0.001 if options.batch > 1 else 0.0
+    api = SentimentAPI(max_batch_size=options.batch, batch_timeout=timeout_s)
+    server = ls.LitServer(api, accelerator="cpu", workers_per_device=options.workers)
     quiet = {"log_level": "warning", "access_log": False, "generate_client_file": False}
-    server.run(host="127.0.0.1", port=port, num_api_servers=2, **quiet)
+    server.run(host="127.0.0.1", port=options.port, num_api_servers=2, **quiet)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from app.models.base import Ref
 from app.models.catalog import Catalog
@@ -34,11 +34,24 @@ class Model:
 
     def many(self, texts: Sequence[str]) -> list[Answer]:
         """Classify texts in one forward pass."""
-        pipeline, labels = self._model.pipeline, self._model.labels
-        features = pipeline.extract([pipeline.clean(text) for text in texts])
-        rows = self._model.predictor.predict_proba(features)
+        labels = self._model.labels
+        rows = self._model.predictor.predict_proba(self._features(texts))
         best = rows.argmax(axis=1).tolist()
         return [
             Answer(label=labels[index], confidence=row[index])
             for index, row in zip(best, rows.tolist(), strict=True)
         ]
+
+    def in_pieces(self, texts: Sequence[str], max_tokens: int) -> int:
+        """Compute texts sorted by length, in batches of so many padded tokens; how many texts.
+
+        For a version whose features are token ids.
+        """
+        features = self._features(texts)
+        for rows in features.pieces(max_tokens):
+            self._model.predictor.predict_proba(features[rows])
+        return len(texts)
+
+    def _features(self, texts: Sequence[str]) -> Any:
+        pipeline = self._model.pipeline
+        return pipeline.extract([pipeline.clean(text) for text in texts])

@@ -1,0 +1,99 @@
+"""The mixed stream is what its page says, and its targets judge what was measured."""
+
+import http.server
+import json
+import threading
+
+from benchmarks.mixed import MixedTexts, closed_loop
+from benchmarks.mixed_report import TARGETS, markdown
+from benchmarks.texts import Texts
+
+WORDS = [f"word{at} and more" for at in range(400)]
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Answers every text, and refuses one of ten."""
+
+    def __init__(self):
+        self.texts = []
+        super().__init__(("127.0.0.1", 0), Handler)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.texts.append(body["text"])
+        number = int(body["text"].rpartition(" ")[2])
+        self.send_response(503 if number % 10 == 0 else 200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+def test_one_text_of_five_is_long_and_none_comes_twice():
+    mixed = MixedTexts(Texts(WORDS))
+
+    made = [mixed.at(number) for number in range(500)]
+
+    assert [mixed.at(number) for number in range(500)] == made
+    assert len(set(made)) == 500
+    for start in range(0, 500, 5):
+        rows = range(start, start + 5)
+        assert sum(mixed.is_long(number) for number in rows) == 1
+        assert all((len(made[number].split()) > 100) == mixed.is_long(number) for number in rows)
+
+
+def test_callers_send_every_text_once_and_count_what_was_refused():
+    mixed = MixedTexts(Texts(WORDS))
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        found = closed_loop(server.server_address[1], mixed, 1000, callers := 4, 0.3)
+        server.shutdown()
+        thread.join()
+
+    used = found["texts_used"]
+    assert used > callers
+    assert sorted(server.texts) == sorted(mixed.at(1000 + number) for number in range(used))
+    assert found["failed"] == sum(number % 10 == 0 for number in range(1000, 1000 + used))
+    assert 0 < found["short"]["p50_ms"] <= found["short"]["p99_ms"]
+
+
+def run(rate, p99_ms):
+    latency = {"p50_ms": p99_ms / 2, "p99_ms": p99_ms}
+    return {"texts_per_s": rate, "short": latency, "long": latency, "failed": 0}
+
+
+def test_targets_are_ratios_within_the_run():
+    check = {"checked": 40, "wrong": 0, "largest_difference": 1e-7}
+    rates = {"mlserve": 72.0, "litserve-32": 24.0, "litserve-1": 60.0, "mosec-32": 30.0}
+    medians = {
+        name: {f"mixed@{callers}": run(rate, 6000 / rate) for callers in (16, 64)}
+        | {"check": check}
+        for name, rate in (rates | {"mosec-1": 80.0}).items()
+    }
+    medians["bare"] = {"loop": {"texts_per_s": 75.0, "budget": 512}}
+    medians["mlserve"]["job"] = {"texts_per_s": 60.0, "bare_texts_per_s": 80.0}
+    medians["threads"] = {"loops": {"processes": 75.0, "threads": 60.0}}
+
+    verdicts = {target.what: target.verdict(target.measured(medians)) for target in TARGETS}
+
+    assert verdicts["texts/s against the bare loop at its best budget, 16 callers"] == "met"
+    assert verdicts["texts/s against litserve with batch 32, 64 callers"] == "met"
+    assert verdicts["texts/s against mosec with batch 32, 64 callers"] == "missed"
+    assert verdicts["texts/s against litserve at its best setting, 16 callers"] == "aim"
+    assert verdicts["texts/s against mosec at its best setting, 16 callers"] == "missed"
+    assert verdicts["bulk job against the bare loop, whole job sorted by length"] == "missed"
+    about = {"cpu": "a processor", "cores": 2, "load_1m": 0.0}
+    texts = {"source": "texts.jsonl", "mean_tokens": 63.0}
+    page = markdown(
+        {"machine": about, "commit": "none", "texts": texts, "plan": {"rounds": 1}}
+        | {"medians": medians, "failed": ["mosec-1: ended"]}
+    )
+    assert "| mosec-1 | 64 | 80 |" in page
+    assert "failed: mosec-1: ended" in page
