@@ -169,7 +169,7 @@ class Settings(Section, frozen=True):
         "sentiment"
     )
     state_dir: str = ".mlserve"
-    max_batch_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 128
+    max_batch_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 256
     batch_timeout_ms: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 10
     request_timeout_ms: Milliseconds = 5000
     server: Server = Server()
