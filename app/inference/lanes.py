@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 from app.contract import Chunk
 from app.inference.slots import Slot
-from app.inference.window import MAX_CHUNKS_PER_WORKER, ChunkSize, Window
+from app.inference.window import ChunkSize, Window
 
 # A long text waits for shorter ones that come later so many times what it takes itself.
-PATIENCE = 10
+PATIENCE = 20
+# Sent before a worker has nothing to do, so that it need not wait for it.
+SPARE_CHUNKS = 1
 
 
 class Route(NamedTuple):
@@ -77,15 +79,15 @@ class Lane:
         """When the next chunk may leave, in monotonic seconds: at once while the window is open.
 
         Else when the oldest text was held for `max_hold_s`. Where texts cost more than others they
-        stay while every worker has one chunk more than it computes: sent, they would wait as long,
-        and shorter ones could not pass them any more. Infinite where only a chunk that lands can
-        change it.
+        stay while every worker has a chunk and one is spare: sent, they would wait as long, and
+        shorter ones could not pass them any more. Infinite where only a chunk that lands can change
+        it.
         """
         if not self._held:
             return math.inf
         if self.in_flight < self.window.size:
             return -math.inf
-        if not self._is_even and self.in_flight >= MAX_CHUNKS_PER_WORKER * max(1, workers()):
+        if not self._is_even and self.in_flight >= max(1, workers()) + SPARE_CHUNKS:
             return math.inf
         return self._held[0].held_at + max_hold_s
 

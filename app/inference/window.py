@@ -10,7 +10,7 @@ MAX_CHUNKS_PER_WORKER = 2.0
 # Time on the wire that is never taken for queueing.
 SLACK_S = 0.002
 # Whoever comes next waits for the chunk that is being computed ...
-MAX_CHUNK_S = 0.05
+MAX_CHUNK_S = 0.1
 # ... which may take longer where all wait longer anyway: this share of what a worker has to do.
 SHARE_OF_WAIT = 0.25
 # Weight of the last chunk in the moving average of the time for a unit of cost.

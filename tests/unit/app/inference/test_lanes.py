@@ -59,7 +59,7 @@ def test_texts_of_one_cost_leave_in_the_order_in_which_they_came(count, max_text
 
 
 def test_chunk_is_filled_by_what_texts_cost():
-    held = lane(*(slot(f"long{n}", 0.0, 40.0) for n in range(2)), slot("more", 0.0, 40.0))
+    held = lane(*(slot(f"long{n}", 0.0, 80.0) for n in range(2)), slot("more", 0.0, 80.0))
 
     chunk = held.take(128, workers=2)
 
@@ -100,10 +100,10 @@ def test_costs_are_forgotten_with_their_texts():
     assert names(held.take(128, workers=1)) == ["even", "again"]
 
 
-def test_texts_stay_while_every_worker_has_one_chunk_more_than_it_computes():
+def test_texts_of_uneven_cost_stay_while_every_worker_has_a_chunk_and_one_is_spare():
     held, even = lane(slot("long", 5.0, 40.0)), lane(slot("one", 5.0))
     for busy in (held, even):
-        busy.window.size, busy.in_flight = 1.0, 4
+        busy.window.size, busy.in_flight = 1.0, 3
 
     assert held.leaves_at(0.010, workers=lambda: 2) == math.inf
     assert held.leaves_at(0.010, workers=lambda: 3) == 5.010

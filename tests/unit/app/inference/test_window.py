@@ -121,4 +121,6 @@ def test_chunk_size_follows_a_model_that_becomes_slower():
     for _ in range(50):
         size.landed(10, 0.100)
 
-    assert size.max_cost(20, workers=8, idle_workers=0) == pytest.approx(5, rel=0.1)
+    assert size.max_cost(20, workers=8, idle_workers=0) == pytest.approx(
+        MAX_CHUNK_S / 0.010, rel=0.1
+    )
