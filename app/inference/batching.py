@@ -185,7 +185,8 @@ class Coalescer:
             lane = self._lanes[route]
             if slots := self._take(route, lane):
                 lane.in_flight += 1
-                return Flight(route, slots, moment, max(slot.deadline for slot in slots))
+                deadline = max(slot.deadline for slot in slots)
+                return Flight(route, slots, moment, deadline, self._is_cut(route, lane, slots))
         return None
 
     def _take(self, route: Route, lane: Lane) -> list[Slot]:
@@ -199,6 +200,12 @@ class Coalescer:
                     del self._open[slot.key]
                     self._hooks.expired(HELD, 1)
         return slots
+
+    def _is_cut(self, route: Route, lane: Lane, taken: Sequence[Slot]) -> bool:
+        if not lane or len(taken) >= self._limits.max_batch_size:
+            return False
+        # Else the rest is for workers that are free.
+        return lane.in_flight >= self._hooks.workers(route)
 
     def _landed(self, flight: Flight, done: Future[ChunkResult]) -> None:
         error = ShuttingDown() if done.cancelled() else done.exception()

@@ -9,8 +9,6 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-import msgspec
-
 from app.broker import redis_client
 from app.errors import (
     BrokerUnavailable,
@@ -23,10 +21,9 @@ from app.errors import (
 from app.inference.gateway import broker_errors
 from app.inference.service import Answer
 from app.jobs.records import Job, Row
+from app.models import reference
 from app.models.base import Manifest, Ref
-from app.models.catalog import Catalog, Entry
-from app.models.reference import REFERENCE_FILE, Reference
-from app.models.tally import Tally
+from app.models.catalog import Catalog
 from app.monitoring.feedback_counts import FeedbackCounts
 from app.monitoring.prediction_ids import Predicted, Signer, mark_of, number_of, shares_of
 from app.monitoring.quality import Performance, performance
@@ -124,7 +121,8 @@ class Feedback:
             (recent,) = self.counts.windows([manifest], self._now())
             everything = self.counts.all(manifest)
         live = [(self._limits.feedback_window_seconds, recent), (None, everything)]
-        return performance(str(ref), live, _reference(entry), self._limits.feedback_min_texts)
+        trained = reference.quality(entry.path, manifest)
+        return performance(str(ref), live, trained, self._limits.feedback_min_texts)
 
     def close(self) -> None:
         """Close the connections."""
@@ -165,12 +163,3 @@ class Feedback:
         others = tuple(known for known in self._secrets if known != secret)
         self._secrets = (secret, *others)[:MAX_SIGNERS]
         self._signers = tuple(map(Signer, self._secrets))
-
-
-def _reference(entry: Entry) -> Tally | None:
-    """The counts of training; None where there are none that can be read."""
-    try:
-        raw = (entry.path / REFERENCE_FILE).read_bytes()
-        return msgspec.json.decode(raw, type=Reference).quality
-    except (OSError, msgspec.MsgspecError):
-        return None

@@ -23,12 +23,16 @@ class Route(NamedTuple):
 
 
 class Flight(NamedTuple):
-    """A chunk on its way: its slots in the order of its texts."""
+    """A chunk on its way: its slots in the order of its texts.
+
+    `is_cut` where it left others behind because of what they cost, with no other worker free.
+    """
 
     route: Route
     slots: list[Slot]
     sent_at: float
     deadline: float
+    is_cut: bool = False
 
     def chunk(self) -> Chunk:
         """The message; it is worth computing until the last caller has left."""

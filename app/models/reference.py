@@ -136,6 +136,12 @@ def read(folder: Path, manifest: Manifest) -> Known | None:
     return Known(f"{manifest.ref}:{digest[:16]}", reference)
 
 
+def quality(folder: Path, manifest: Manifest) -> Tally | None:
+    """How good the version was on the held-out texts; None where that cannot be read."""
+    known = read(folder, manifest)
+    return known.reference.quality if known else None
+
+
 def _content(file: Path) -> bytes:
     # A pipe opened without O_NONBLOCK would wait for its writer.
     with open(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as opened:

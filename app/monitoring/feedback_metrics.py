@@ -4,7 +4,9 @@ They are the same whichever process answers. Redis is asked three times, and has
 where it does not answer in time, the scrape goes on without them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -12,11 +14,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from app.broker import redis_client
+from app.models import reference
 from app.models.base import Manifest, Ref
-from app.models.catalog import Catalog
+from app.models.catalog import Catalog, Entry
 from app.models.tally import Tally
 from app.monitoring.feedback_counts import FeedbackCounts
-from app.monitoring.quality import accuracy
+from app.monitoring.quality import Figure, compared_accuracy
 from app.settings import Settings
 
 MAX_WAIT_S = 0.2
@@ -30,6 +33,7 @@ class FeedbackCollector(Collector):
     def __init__(self, settings: Settings, catalog: Catalog) -> None:
         self._catalog = catalog
         limits = settings.monitoring
+        self._min_texts = limits.feedback_min_texts
         self._redis = redis_client(settings, MAX_WAIT_S)
         self._counts = FeedbackCounts(
             self._redis, limits.feedback_ttl_seconds, limits.feedback_window_seconds
@@ -50,25 +54,17 @@ class FeedbackCollector(Collector):
             "Feedback taken, by what it was: recorded, corrected or duplicate.",
             labels=("model", "version", "outcome"),
         )
-        ratio = GaugeMetricFamily(
-            "mlserve_feedback_accuracy_ratio",
-            "Share of right predictions among those of the live window with feedback.",
-            labels=("model", "version"),
-        )
-        texts = GaugeMetricFamily(
-            "mlserve_feedback_window_texts",
-            "Predictions of the live window that have feedback.",
-            labels=("model", "version"),
-        )
         known = self._known({ref for ref, _ in outcomes})
         for (ref, outcome), count in sorted(outcomes.items()):
             if ref in known:
                 counted.add_metric((*Ref.parse(ref), outcome), count)
-        for ref, tally in zip(known, self._windows(list(known.values())), strict=True):
-            texts.add_metric(Ref.parse(ref), tally.texts)
-            if (share := accuracy(tally)) is not None:
-                ratio.add_metric(Ref.parse(ref), share)
-        return [counted, ratio, texts]
+        manifests = [manifest for _, manifest in known.values()]
+        windows = dict(zip(known, self._windows(manifests), strict=True))
+        figures = {
+            ref: compared_accuracy(windows[ref], reference.quality(*of), self._min_texts)
+            for ref, of in known.items()
+        }
+        return [counted, _texts(windows), *_accuracies(figures)]
 
     def _windows(self, versions: list[Manifest]) -> list[Tally]:
         if not versions:
@@ -76,7 +72,47 @@ class FeedbackCollector(Collector):
         now: Any = self._redis.time()
         return self._counts.windows(versions, now[0])
 
-    def _known(self, refs: set[str]) -> dict[str, Manifest]:
-        entries = self._catalog.entries().values()
-        found = {str(e.ref): e.manifest for e in entries if str(e.ref) in refs and e.manifest}
+    def _known(self, refs: set[str]) -> dict[str, tuple[Path, Manifest]]:
+        entries: Iterable[Entry] = self._catalog.entries().values()
+        found = {
+            str(entry.ref): (entry.path, entry.manifest)
+            for entry in entries
+            if str(entry.ref) in refs and entry.manifest
+        }
         return dict(list(found.items())[:MAX_VERSIONS])
+
+
+def _texts(windows: Mapping[str, Tally]) -> Metric:
+    family = GaugeMetricFamily(
+        "mlserve_feedback_window_texts",
+        "Predictions of the live window that have feedback.",
+        labels=("model", "version"),
+    )
+    for ref, tally in windows.items():
+        family.add_metric(Ref.parse(ref), tally.texts)
+    return family
+
+
+def _accuracies(figures: Mapping[str, Figure]) -> Iterator[Metric]:
+    gauge = partial(GaugeMetricFamily, labels=("model", "version"))
+    live = gauge(
+        "mlserve_feedback_accuracy_ratio",
+        "Share of right predictions among those of the live window with feedback.",
+    )
+    trained = gauge(
+        "mlserve_feedback_accuracy_reference_ratio",
+        "The same of the held-out texts of training.",
+    )
+    degraded = gauge(
+        "mlserve_feedback_accuracy_degraded",
+        "Whether the first is less than the second, and not by chance: 1 or 0; absent without a"
+        " verdict.",
+    )
+    for ref, figure in figures.items():
+        if figure.live is not None:
+            live.add_metric(Ref.parse(ref), figure.live)
+        if figure.reference is not None:
+            trained.add_metric(Ref.parse(ref), figure.reference)
+        if figure.verdict in ("ok", "degraded"):
+            degraded.add_metric(Ref.parse(ref), float(figure.verdict == "degraded"))
+    yield from (live, trained, degraded)

@@ -36,6 +36,7 @@ class FleetCollector(Collector):
         yield _held(seen)
         yield _memory(seen)
         yield _active(self._catalog)
+        yield _info(self._catalog)
         yield _refused(seen)
         yield _invalid(self._catalog)
         yield _rollouts(self._catalog, seen)
@@ -83,6 +84,19 @@ def _active(catalog: Catalog) -> Metric:
     for name in sorted({ref.name for ref in catalog.entries()}):
         if active := catalog.active(name):
             family.add_metric((), {"model": active.name, "version": active.version})
+    return family
+
+
+def _info(catalog: Catalog) -> Metric:
+    family = InfoMetricFamily(
+        "mlserve_model",
+        "Valid versions on disk: their format, and the digest of all that decides an answer.",
+        labels=(),
+    )
+    for ref, entry in catalog.entries().items():
+        if entry.manifest is not None:
+            made = {"sha256": entry.manifest.digest, "format": entry.manifest.format}
+            family.add_metric((), {"model": ref.name, "version": ref.version} | made)
     return family
 
 

@@ -38,6 +38,7 @@ STAGE_BUCKETS_S = (
 )
 SIZE_BUCKETS_TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 LOAD_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+PADDING_BUCKETS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 CONFIDENCE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
@@ -171,10 +172,18 @@ class Metrics:
             ("kind",),
             buckets=SIZE_BUCKETS_TEXTS,
         )
+        self.padding = distribution(
+            "mlserve_batch_padding_ratio",
+            "Share of padding in the tokens that were computed, of each chunk of a model that takes"
+            " tokens.",
+            ("model", "version"),
+            buckets=PADDING_BUCKETS,
+        )
         self.flushes = Counter(
             "mlserve_batch_flush_total",
-            "Chunks that were answered, by why they were sent when they were: full, idle (workers"
-            " were free for it) or timer (a text was held for batch_timeout_ms).",
+            "Chunks that were answered, by why they were sent when they were: full (max_batch_size"
+            " texts), cost (more would take workers too long), idle (workers were free for it) or"
+            " timer (a text was held for batch_timeout_ms).",
             ("cause",),
             registry=self.registry,
         )

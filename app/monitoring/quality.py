@@ -78,6 +78,13 @@ def performance(
     )
 
 
+def compared_accuracy(live: Tally, reference: Tally | None, min_texts: int) -> Figure:
+    """That figure of one window alone: the others take milliseconds."""
+    compared = _difference("accuracy", live, reference, live.texts >= min_texts)
+    known = None if reference is None else accuracy(reference)
+    return _figure("accuracy", accuracy(live), known, compared)
+
+
 def accuracy(tally: Tally) -> float | None:
     """The share of texts that got their true label."""
     return tally.hits / tally.texts if tally.texts else None

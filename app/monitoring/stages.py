@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from app.inference.lanes import Flight
 
 PREDICT, JOB = "predict", "job"
+CAUSES = ("full", "cost", "idle", "timer")
 
 
 class Flights:
@@ -26,21 +27,23 @@ class Flights:
         self._limits = limits
         self._batch_wait = metrics.stage_seconds.labels("batch_wait")
         self._reply = metrics.stage_seconds.labels("reply")
-        self._causes = {cause: metrics.flushes.labels(cause) for cause in ("full", "idle", "timer")}
+        self._causes = {cause: metrics.flushes.labels(cause) for cause in CAUSES}
 
     def observe(self, flight: "Flight", result: ChunkResult, landed_at: float) -> None:
         """A chunk has landed; `landed_at` is in the monotonic seconds of `flight.sent_at`."""
         held_s = flight.sent_at - min(slot.held_at for slot in flight.slots)
         self._batch_wait.observe(max(0.0, held_s))
-        self._causes[self._cause(len(flight.slots), held_s)].inc()
+        self._causes[self._cause(flight, held_s)].inc()
         # One that no worker has had has no reply.
         if result.queued_s is not None:
             spent_s = result.queued_s + result.preprocess_s + result.inference_s
             self._reply.observe(max(0.0, landed_at - flight.sent_at - spent_s))
 
-    def _cause(self, texts: int, held_s: float) -> str:
-        if texts >= self._limits.max_batch_size:
+    def _cause(self, flight: "Flight", held_s: float) -> str:
+        if len(flight.slots) >= self._limits.max_batch_size:
             return "full"
+        if flight.is_cut:
+            return "cost"
         return "timer" if held_s >= self._limits.max_hold_s > 0 else "idle"
 
 
@@ -54,6 +57,7 @@ class Computations:
         )
         self._texts = {kind: metrics.batch_texts.labels(kind) for kind in (PREDICT, JOB)}
         self._confidence: dict[str, Distribution] = {}
+        self._padding: dict[str, Distribution] = {}
 
     def answered(self, result: ChunkResult) -> None:
         """A chunk was computed for callers who wait."""
@@ -67,7 +71,10 @@ class Computations:
         """A batch was computed for requests (`PREDICT`) or a job (`JOB`)."""
         self._texts[kind].observe(len(result.outcomes))
         best = [max(row) for o in result.outcomes if (row := o.probabilities) is not None]
-        self._confidence_of(result.ref).observe_all(best)
+        _child(self._confidence, self._metrics.confidence, result.ref).observe_all(best)
+        if result.tokens and result.padded_tokens:
+            padding = 1 - result.tokens / result.padded_tokens
+            _child(self._padding, self._metrics.padding, result.ref).observe(padding)
 
     def committed(self, ref: str, labels: Sequence[str], outcomes: Sequence[Outcome]) -> None:
         """Outcomes became results of a job."""
@@ -78,9 +85,9 @@ class Computations:
         for code, texts in codes.items():
             self._metrics.count_failures(ref, code, texts)
 
-    def _confidence_of(self, ref: str) -> Distribution:
-        found = self._confidence.get(ref)
-        if found is None:
-            found = self._metrics.confidence.labels(*Ref.parse(ref))
-            self._confidence[ref] = found
-        return found
+
+def _child(known: dict[str, Distribution], metric: Distribution, ref: str) -> Distribution:
+    found = known.get(ref)
+    if found is None:
+        found = known[ref] = metric.labels(*Ref.parse(ref))
+    return found

@@ -207,6 +207,11 @@ def test_performance_compares_with_training(serve, models_dir, tmp_path):
     (accuracy, *_) = found.json["windows"][0]["figures"]
     assert (accuracy["live"], accuracy["reference"]) == (0.35, 1.0)
     assert accuracy["high"] < 0
+    text = client.get("/metrics").text
+    of = 'model="judged",version="v1"'
+    assert f"mlserve_feedback_accuracy_ratio{{{of}}} 0.35" in text
+    assert f"mlserve_feedback_accuracy_reference_ratio{{{of}}} 1.0" in text
+    assert f"mlserve_feedback_accuracy_degraded{{{of}}} 1.0" in text
 
 
 def test_performance_without_training_or_of_nothing(serve):
@@ -229,6 +234,7 @@ def test_metrics_tell_of_feedback(serve):
     text = client.get("/metrics").text
 
     of = 'model="sentiment",version="v2"'
+    assert f"mlserve_feedback_accuracy_degraded{{{of}}}" not in text
     assert f"mlserve_feedback_accuracy_ratio{{{of}}} 0.8" in text
     assert f"mlserve_feedback_window_texts{{{of}}} 5.0" in text
     assert 'mlserve_feedback_total{model="sentiment",outcome="recorded",version="v2"} 5.0' in text

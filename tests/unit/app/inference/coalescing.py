@@ -31,7 +31,7 @@ class Workers:
         assert self.arrived.acquire(timeout=5), "no chunk was sent"
         return self.chunks[-1]
 
-    def land(self, number, outcome_of=None):
+    def land(self, number, outcome_of=None, inference_s=0.0):
         chunk, future = self.chunks[number]
         future.set_result(
             ChunkResult(
@@ -39,7 +39,7 @@ class Workers:
                 labels=["no", "yes"],
                 outcomes=[(outcome_of or answer)(text) for text in chunk.texts],
                 preprocess_s=0.0,
-                inference_s=0.0,
+                inference_s=inference_s,
             )
         )
 

@@ -46,6 +46,25 @@ def test_chunk_holds_at_most_max_batch_size_texts(make_coalescer, workers):
     assert waiting.wait(1) == [answer(t) for t in "abcdefghij"]
 
 
+def test_chunk_that_leaves_texts_behind_for_their_cost_is_told_from_a_full_one(
+    make_coalescer, workers
+):
+    flights = []
+    coalescer = make_coalescer(max_batch_size=2, observe=lambda flight, *_: flights.append(flight))
+    ask(coalescer, *"abcd")
+    for number in range(2):
+        eventually(lambda number=number: len(workers.chunks) > number)
+        workers.land(number, inference_s=0.08)
+    ask(coalescer, *"efg")
+
+    for number in range(2, 5):
+        eventually(lambda number=number: len(workers.chunks) > number)
+        workers.land(number, inference_s=0.04)
+
+    assert workers.texts() == [["a", "b"], ["c", "d"], ["e"], ["f"], ["g"]]
+    assert [flight.is_cut for flight in flights] == [False, False, True, True, False]
+
+
 def test_text_is_held_no_longer_than_max_hold(make_coalescer, workers):
     coalescer = make_coalescer(max_hold_s=0.05)
     for text in ("a", "b"):

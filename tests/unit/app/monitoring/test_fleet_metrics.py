@@ -8,7 +8,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from app.contract import HeldModel, HostState, Refused
 from app.fleet import FAILED, READY, RETIRING, Fleet
-from app.models.catalog import Catalog
+from app.models.catalog import Catalog, read_manifest
 from app.models.desired import Desired
 from app.monitoring.fleet_metrics import FleetCollector
 from app.monitoring.metrics import MULTIPROC_VARIABLE, Metrics
@@ -75,6 +75,17 @@ def test_active_version_and_generations_are_told(read):
     assert counted["mlserve_model_active_info", "tiny", "v2"] == 1
     assert counted["mlserve_model_generation",] == 5
     assert counted["mlserve_model_generation_reached",] == 4
+
+
+def test_valid_versions_on_disk_are_told_with_format_and_digest(read, tmp_path):
+    build_model(tmp_path, "tiny", "v3").joinpath("model.yaml").write_text("no")
+
+    counted = read(SEEN)
+
+    digest = read_manifest(tmp_path / "tiny" / "v1").digest
+    told = {key[1:] for key in counted if key[0] == "mlserve_model_info"}
+    assert ("skops", "tiny", digest, "v1") in told
+    assert {(model, version) for _, model, _, version in told} == {("tiny", "v1"), ("tiny", "v2")}
 
 
 def test_refusals_and_ended_rollouts_are_told(read):

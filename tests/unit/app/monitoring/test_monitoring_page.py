@@ -13,9 +13,12 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from app.contract import PREDICT_QUEUES
 from app.models.catalog import Catalog
+from app.monitoring.drift_metrics import DriftCollector
+from app.monitoring.feedback_metrics import FeedbackCollector
 from app.monitoring.fleet_metrics import FleetCollector
 from app.monitoring.metrics import Metrics
 from app.monitoring.redis_metrics import RedisCollector
+from app.settings import Redis, Settings
 from tests.models import build_model
 from tests.unit.app.monitoring.test_fleet_metrics import SEEN
 
@@ -39,7 +42,7 @@ class Declared(NamedTuple):
 
 
 @pytest.fixture
-def declared(redis_client, tmp_path):
+def declared(redis_server, redis_client, tmp_path):
     """Every metric by its name, as a process declares or a collector makes it."""
     build_model(tmp_path, "tiny", "v1")
     build_model(tmp_path, "tiny", "v2").joinpath("model.yaml").write_text("no")
@@ -48,15 +51,26 @@ def declared(redis_client, tmp_path):
         if isinstance(metric, MetricWrapperBase):
             name = metric._name + ("_total" if metric._type == "counter" else "")
             found[name] = Declared(metric._type, frozenset(metric._labelnames))
+    settings, catalog = Settings(redis=Redis(url=redis_server.url)), Catalog(tmp_path, "tiny")
     collectors = (
-        FleetCollector(Catalog(tmp_path, "tiny"), lambda: SEEN),
+        FleetCollector(catalog, lambda: SEEN),
         RedisCollector(lambda timeout_s: redis_client),
+        DriftCollector(settings, catalog, lambda: SEEN),
+        FeedbackCollector(settings, catalog),
     )
     for collector in collectors:
-        for family in collector.collect():
-            sample = family.samples[0]
-            found[sample.name] = Declared(family.type, frozenset(sample.labels))
+        found |= dict(map(described, collector.collect()))
     return found
+
+
+def described(family):
+    """The name and the declaration of one that a collector makes, with or without samples."""
+    # The labels of an info are those that its samples have.
+    if family.type == "info":
+        sample = family.samples[0]
+        return sample.name, Declared(family.type, frozenset(sample.labels))
+    name = family.name + ("_total" if family.type == "counter" else "")
+    return name, Declared(family.type, frozenset(family._labelnames))
 
 
 def expressions():
@@ -96,6 +110,7 @@ def test_names_have_units_and_counters_end_in_total(declared):
         *("mlserve_workers", "mlserve_redis_up", "mlserve_model_hosts", "mlserve_jobs_open"),
         *("mlserve_model_generation", "mlserve_model_generation_reached"),
         *("mlserve_job_texts_pending", "mlserve_webhooks_waiting"),
+        *("mlserve_drift_level", "mlserve_drift_score", "mlserve_feedback_accuracy_degraded"),
     }
 
     assert {name for name in declared if not name.endswith(units)} == plain
@@ -129,7 +144,7 @@ def test_dashboard_shows_every_metric(declared):
 def test_alerts_say_what_happened_and_how_bad_it_is():
     rules = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())["groups"][0]["rules"]
 
-    assert len({rule["alert"] for rule in rules}) == len(rules) == 14
+    assert len({rule["alert"] for rule in rules}) == len(rules) == 16
     for rule in rules:
         assert rule["labels"]["severity"] in ("page", "ticket")
         assert rule["annotations"]["summary"].endswith(".")

@@ -1,5 +1,6 @@
 """Where the time of a chunk went, and what was in it."""
 
+import msgspec
 import pytest
 
 from app.contract import EXPIRED, ChunkResult, Failure, Outcome
@@ -26,11 +27,11 @@ def metrics():
     return Metrics()
 
 
-def flight(*held_at, sent_at=100.0):
+def flight(*held_at, sent_at=100.0, is_cut=False):
     slots = [
         Slot(Ask(b"key", "text", Waiting(1, None), 0, 1e12, "r"), moment) for moment in held_at
     ]
-    return Flight(Route("tiny-v1", "cpu"), slots, sent_at, 1e12)
+    return Flight(Route("tiny-v1", "cpu"), slots, sent_at, 1e12, is_cut)
 
 
 def read(metrics):
@@ -69,15 +70,16 @@ def test_chunk_that_no_worker_had_has_no_reply(metrics):
 
 
 @pytest.mark.parametrize(
-    ("held_at", "cause"),
+    ("held_at", "is_cut", "cause"),
     [
-        ((99.999, 100.0), "idle"),
-        ((99.9, 100.0, 100.0), "full"),
-        ((99.98, 100.0), "timer"),
+        ((99.999, 100.0), False, "idle"),
+        ((99.9, 100.0, 100.0), False, "full"),
+        ((99.98, 100.0), True, "cost"),
+        ((99.98, 100.0), False, "timer"),
     ],
 )
-def test_chunks_are_counted_by_why_they_left(metrics, held_at, cause):
-    Flights(metrics, LIMITS).observe(flight(*held_at), RESULT, 100.1)
+def test_chunks_are_counted_by_why_they_left(metrics, held_at, is_cut, cause):
+    Flights(metrics, LIMITS).observe(flight(*held_at, is_cut=is_cut), RESULT, 100.1)
 
     found = {key[1]: n for key, n in read(metrics).items() if key[0] == "mlserve_batch_flush_total"}
     assert {name for name, count in found.items() if count} == {cause}
@@ -91,6 +93,16 @@ def test_worker_sees_queue_work_size_and_confidence(metrics):
     assert found["mlserve_batch_size_texts_sum", "predict"] == 3
     assert found["mlserve_prediction_confidence_ratio_count", "tiny", "v1"] == 2
     assert found["mlserve_prediction_confidence_ratio_sum", "tiny", "v1"] == pytest.approx(1.35)
+
+
+def test_padding_is_the_share_of_tokens_that_are_none_of_a_text(metrics):
+    worker = Computations(metrics)
+    worker.answered(RESULT)
+    worker.computed(msgspec.structs.replace(RESULT, tokens=60, padded_tokens=80), JOB)
+
+    found = read(metrics)
+    assert found["mlserve_batch_padding_ratio_count", "tiny", "v1"] == 1
+    assert found["mlserve_batch_padding_ratio_sum", "tiny", "v1"] == 0.25
 
 
 def test_batches_of_jobs_are_no_stages_of_requests(metrics):
