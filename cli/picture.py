@@ -13,6 +13,7 @@ from cli.progress import done, duration
 
 STYLES = {"ok": "green", "degraded": "yellow", "down": "bold red"}
 HEAD = "bold"
+LEVELS = {"alarm": "bold red", "warn": "yellow", "ok": ""}
 NO_RATE = "-"
 # Blank lines are for those who have room.
 MAX_LINES = 24
@@ -64,6 +65,10 @@ def picture(look: Look, before: Look | None, url: str) -> list[Line]:
         [*_workers(found, pace), *_failures(found)],
         _jobs(found),
     ]
+    excess = sum(map(len, parts)) - MAX_LINES
+    if excess > 0:
+        # The least asked routes matter least; their head and those of predictions stay.
+        parts[1] = parts[1][: max(1 + len(PREDICTIONS), len(parts[1]) - excess)]
     first, *rest = (part for part in parts if part)
     dense = [*first, *(line for part in rest for line in part)]
     if len(dense) + len(rest) > MAX_LINES:
@@ -92,7 +97,7 @@ def _figures(found: Found, pace: Pace) -> Iterator[Line]:
         yield Line(f"cache     {_cache(counts['cache'])}")
     yield Line(f"queues    {_queues(found)}")
     if drift := found.get("drift"):
-        yield Line(f"drift     {', '.join(f'{ref} {verdict}' for ref, verdict in drift.items())}")
+        yield _drift(drift)
 
 
 def _statuses(counted: dict[str, int]) -> str:
@@ -107,13 +112,22 @@ def _cache(texts: dict[str, int]) -> str:
 def _queues(found: Found) -> str:
     if not found["redis_reachable"]:
         return "unknown: Redis cannot be reached"
-    ages = found.get("queue_age_s", {})
+    ages = found.get("queue_age_s") or {}
     waiting = [
         f"{name} {number}" + (f" for {ages[name]:.1f} s" if ages.get(name) else "")
         for name, number in found["queues"].items()
         if number
     ]
     return ", ".join(waiting) or "empty"
+
+
+def _drift(verdicts: dict[str, str]) -> Line:
+    """The worst first; how many have no verdict, and not which."""
+    told = [(level, ref) for level in LEVELS for ref in verdicts if verdicts[ref] == level]
+    parts = [f"{ref} {level}" for level, ref in told]
+    if silent := len(verdicts) - len(told):
+        parts.append(f"no verdict on {silent}")
+    return Line(f"drift     {', '.join(parts)}", LEVELS[told[0][0]] if told else "")
 
 
 def _routes(found: Found, pace: Pace) -> list[Line]:

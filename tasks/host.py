@@ -5,7 +5,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -24,10 +23,10 @@ from app.models.device import Device
 from app.models.loader import LoadedModel
 from app.models.registry import Registry
 from app.monitoring.drift_windows import Windows
-from app.monitoring.fleet_metrics import FleetCollector
+from app.monitoring.looks import Looks
 from app.monitoring.metrics import Metrics
 from app.monitoring.port import SharedPort
-from app.monitoring.redis_metrics import TIMEOUT_S, RedisCollector
+from app.monitoring.redis_metrics import TIMEOUT_S
 from app.monitoring.stages import Computations
 from app.settings import Settings
 from app.tracing import provider
@@ -226,10 +225,9 @@ class Host:
             return None
         # Of its own: what is read for a scrape does not get in the way of the reconciler.
         catalog = Catalog(self.settings.models_dir, self.settings.default_model)
-        connect = partial(redis_client, self.settings)
-        client = connect(TIMEOUT_S)
-        metrics.include(FleetCollector(catalog, lambda: fleet.look(client)))
-        metrics.include(RedisCollector(connect))
+        client = redis_client(self.settings, TIMEOUT_S)
+        looks = Looks.of(self.settings, catalog, lambda: fleet.look(client))
+        metrics.include_all(looks.collectors())
         return SharedPort(self.settings, metrics.readable())
 
     def _traffic_report(self) -> TrafficReport | None:

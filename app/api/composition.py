@@ -1,7 +1,5 @@
 """API process. Builds the collaborators of the views, each with what it needs of the others."""
 
-from functools import partial
-
 from flask import Flask
 
 from app.api.exporter import Exporter
@@ -15,12 +13,9 @@ from app.inference.rollouts import Rollouts
 from app.inference.service import Predictions
 from app.inference.tasks import Tasks
 from app.models.catalog import Catalog
-from app.monitoring.drift_metrics import DriftCollector
 from app.monitoring.drift_reports import DriftReports
-from app.monitoring.feedback_metrics import FeedbackCollector
-from app.monitoring.fleet_metrics import FleetCollector
+from app.monitoring.looks import Looks
 from app.monitoring.metrics import Metrics
-from app.monitoring.redis_metrics import RedisCollector
 from app.settings import Settings
 from app.tracing.requests import RequestTracing
 
@@ -34,8 +29,9 @@ def compose(
     catalog = Catalog(settings.models_dir, settings.default_model)
     gateway = gateway or CeleryGateway(settings, tracing)
     predictions = Predictions(settings, catalog, gateway, metrics)
+    looks = Looks.of(settings, catalog, predictions.fleet)
     if metrics is not None:
-        _include_looks(metrics, settings, predictions)
+        metrics.include_all(looks.collectors())
     jobs = BulkJobs(settings, predictions, gateway.now)
     return Services(
         settings=settings,
@@ -45,20 +41,10 @@ def compose(
         jobs=jobs,
         tasks=Tasks(jobs),
         drift=DriftReports(settings.drift, redis_client(settings)),
+        looks=looks,
         exporter=exporter,
         feedback=(
             Feedback(settings, catalog, gateway.now) if settings.monitoring.feedback else None
         ),
         tracing=tracing,
     )
-
-
-def _include_looks(metrics: Metrics, settings: Settings, predictions: Predictions) -> None:
-    """Have what is read from Redis told with every scrape."""
-    catalog, look = predictions.catalog, predictions.fleet
-    metrics.include(FleetCollector(catalog, look))
-    metrics.include(RedisCollector(partial(redis_client, settings)))
-    if settings.drift.enabled:
-        metrics.include(DriftCollector(settings, catalog, look))
-    if settings.monitoring.feedback:
-        metrics.include(FeedbackCollector(settings, catalog))

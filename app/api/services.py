@@ -13,6 +13,7 @@ from app.inference.rollouts import Rollouts
 from app.inference.service import Predictions
 from app.inference.tasks import Tasks
 from app.monitoring.drift_reports import DriftReports
+from app.monitoring.looks import Looks
 from app.monitoring.metrics import Metrics
 from app.settings import Settings
 from app.tracing.requests import RequestTracing
@@ -35,6 +36,7 @@ class Services:
     jobs: BulkJobs
     tasks: Tasks
     drift: DriftReports
+    looks: Looks
     exporter: Exporter | None
     feedback: Feedback | None = None
     tracing: RequestTracing | None = None

@@ -1,4 +1,4 @@
-"""API process. Drift as metrics: made when somebody reads them, from a look some seconds ago.
+"""Shared. Drift as metrics: made when somebody reads them, from a look some seconds ago.
 
 They are the same whichever process answers. Redis is given a moment and no more: who scrapes would
 rather have all other metrics without these.
@@ -6,7 +6,7 @@ rather have all other metrics without these.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -18,7 +18,7 @@ from app.fleet import Fleet
 from app.models.base import Ref
 from app.models.catalog import Catalog, Entry
 from app.monitoring.drift_reports import DriftReport, DriftReports
-from app.monitoring.drift_verdict import LEVELS
+from app.monitoring.drift_verdict import LEVELS, Verdict
 from app.settings import Settings
 
 REDIS_TIMEOUT_S = 0.03
@@ -27,11 +27,12 @@ LOOK_EVERY_S = 10.0
 
 
 class Look(NamedTuple):
-    """What was seen; `at` in monotonic seconds."""
+    """What was seen; `at` in monotonic seconds. Nothing is known while Redis does not answer."""
 
     at: float
-    reports: Sequence[DriftReport]
-    dropped: dict[str, int]
+    reports: Sequence[DriftReport] = ()
+    dropped: Mapping[str, int] = {}
+    is_known: bool = True
 
 
 class DriftCollector(Collector):
@@ -47,25 +48,34 @@ class DriftCollector(Collector):
         self._reports = DriftReports(settings.drift, redis_client(settings, REDIS_TIMEOUT_S))
         self._catalog, self._fleet, self._now = catalog, look, now
         self._turn = threading.Lock()
-        self._look = Look(float("-inf"), (), {})
+        self._look = Look(float("-inf"))
 
     def collect(self) -> Iterator[Metric]:
         """The metric families."""
-        with self._turn:
-            if self._now() - self._look.at >= LOOK_EVERY_S:
-                self._look = self._fresh()
-            seen = self._look
-        yield from _families(seen)
+        yield from _families(self._seen())
+
+    def verdicts(self) -> dict[str, Verdict] | None:
+        """The verdicts of the same look, by ref; None while Redis does not answer."""
+        seen = self._seen()
+        if not seen.is_known:
+            return None
+        return {report.model_version: report.verdict for report in seen.reports}
 
     def describe(self) -> Iterator[Metric]:
         """The same families empty, so that to register costs no look."""
-        yield from _families(Look(0.0, (), {}))
+        yield from _families(Look(0.0))
+
+    def _seen(self) -> Look:
+        with self._turn:
+            if self._now() - self._look.at >= LOOK_EVERY_S:
+                self._look = self._fresh()
+            return self._look
 
     def _fresh(self) -> Look:
         try:
             return Look(self._now(), self._reports.reports(self._held()), self._reports.dropped())
         except BrokerUnavailable:
-            return Look(self._now(), (), {})
+            return Look(self._now(), is_known=False)
 
     def _held(self) -> list[Entry]:
         seen = self._fleet()

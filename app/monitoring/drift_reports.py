@@ -1,4 +1,4 @@
-"""API process. What is told of a version's drift: its reference against the last window."""
+"""Shared. What is told of a version's drift: its reference against the last window."""
 
 from collections.abc import Sequence
 

@@ -8,7 +8,7 @@ chooses freely: every new value is a new time series. docs/monitoring.md explain
 
 import time
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from prometheus_client import (
@@ -248,6 +248,11 @@ class Metrics:
         """Read `collector` together with what is counted, once for all processes."""
         self._looks.append(collector)
         self.registry.register(collector)
+
+    def include_all(self, collectors: Iterable[Collector]) -> None:
+        """Read several."""
+        for collector in collectors:
+            self.include(collector)
 
     @property
     def is_shared(self) -> bool:

@@ -50,7 +50,7 @@ class RedisCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The metric families; only that it is away where Redis does not answer."""
-        look = self._look()
+        look = self.look()
         yield GaugeMetricFamily(
             "mlserve_redis_up", "Whether Redis answers: 1 or 0.", value=float(look is not None)
         )
@@ -67,7 +67,8 @@ class RedisCollector(Collector):
             value=look.max_bytes,
         )
 
-    def _look(self) -> Look | None:
+    def look(self) -> Look | None:
+        """One look; None where Redis does not answer in time, or did not a moment ago."""
         if self._now() < self._not_before:
             return None
         try:

@@ -10,7 +10,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.samples import Sample
 
 from app.fleet import READY, RETIRING, Fleet
+from app.monitoring.drift_verdict import Verdict
 from app.monitoring.health import Health
+from app.monitoring.looks import Looks
 from app.monitoring.metrics import Metrics
 
 PERCENTILES = (0.5, 0.95, 0.99)
@@ -65,25 +67,39 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 class Stats(msgspec.Struct, frozen=True):
-    """`GET /stats`; `counts` is None where monitoring is disabled, `jobs` without Redis."""
+    """`GET /stats`; `counts` is None where monitoring is disabled.
+
+    Without Redis `jobs`, `queue_age_s` and `drift` are; the last also where drift is disabled.
+    """
 
     health: Health
     counts: Counts | None
     redis_reachable: bool
     queues: dict[str, int]
+    queue_age_s: dict[str, float] | None
+    drift: dict[str, Verdict] | None
     workers: list[WorkerState]
     jobs: list[dict[str, Any]] | None
 
 
 def collect(
-    metrics: Metrics | None, fleet: Fleet, health: Health, jobs: list[dict[str, Any]] | None
+    metrics: Metrics | None,
+    fleet: Fleet,
+    health: Health,
+    looks: Looks,
+    jobs: list[dict[str, Any]] | None,
 ) -> Stats:
     """One look at everything; `jobs` are those that have not ended, as `GET /jobs` tells them."""
+    # A Redis that is known to be away would only be waited for.
+    queues = looks.redis.look() if fleet.reachable else None
+    drift = looks.drift.verdicts() if looks.drift and fleet.reachable else None
     return Stats(
         health=health,
         counts=counts(metrics.readable()) if metrics else None,
         redis_reachable=fleet.reachable,
         queues=fleet.queues,
+        queue_age_s=queues.ages_s if queues else None,
+        drift=drift,
         workers=_workers(fleet),
         jobs=jobs,
     )

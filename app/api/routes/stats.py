@@ -19,9 +19,10 @@ blp = Blueprint("stats", __name__, description="Figures for people")
 @blp.response(200, StatsSchema, headers=REQUEST_ID_HEADER)
 @blp.raises(ServingError)
 def stats() -> Stats:
-    """Health, requests, errors, latency percentiles, predictions, queues, workers and jobs."""
+    """Health, requests, errors, latencies, predictions, queues, drift, workers and jobs."""
     has = services()
-    return collect(has.metrics, has.predictions.fleet(), judge(has.predictions), _jobs(has))
+    fleet, health = has.predictions.fleet(), judge(has.predictions)
+    return collect(has.metrics, fleet, health, has.looks, _jobs(has))
 
 
 def _jobs(has: Services) -> list[dict[str, Any]] | None:

@@ -1,8 +1,11 @@
 """API process. The answer of /stats."""
 
+from typing import get_args
+
 from marshmallow import Schema, fields
 
 from app.api.schemas.jobs import JobSchema
+from app.monitoring.drift_verdict import Verdict
 
 
 def _counts(description: str) -> fields.Dict:
@@ -92,6 +95,26 @@ class StatsSchema(Schema):
     )
     redis_reachable = fields.Boolean(required=True)
     queues = _counts("Waiting messages by queue.")
+    queue_age_s = fields.Dict(
+        required=True,
+        allow_none=True,
+        keys=fields.String(),
+        values=fields.Float(),
+        metadata={
+            "description": "How long the oldest of them has waited, 0 where none does; null"
+            " without Redis."
+        },
+    )
+    drift = fields.Dict(
+        required=True,
+        allow_none=True,
+        keys=fields.String(),
+        values=fields.String(metadata={"enum": list(get_args(Verdict))}),
+        metadata={
+            "description": "The verdict of `GET /models/<ref>/drift` on each version that workers"
+            " hold, at most ten seconds old; null without Redis, or with `drift.enabled: false`."
+        },
+    )
     workers = fields.List(fields.Nested(WorkerSchema), required=True)
     jobs = fields.List(
         fields.Nested(JobSchema),

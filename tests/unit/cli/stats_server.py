@@ -29,6 +29,7 @@ def answer(**changes):
     }  # fmt: skip
     whole = {
         "health": {"status": "ok", "reasons": []}, "counts": counts, "redis_reachable": True,
+        "queue_age_s": {"predict.cpu": 1.25, "jobs.cpu": 0.0}, "drift": {},
         "queues": {"predict.cpu": 12, "jobs.cpu": 0},
         "workers": [WORKER, WORKER | {"hostname": "cpu2@vm"}], "jobs": [],
     }  # fmt: skip

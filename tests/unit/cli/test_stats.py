@@ -39,7 +39,10 @@ def later(requests=110, chunks=104):
 
 
 def test_busy_service_with_jobs_fits_a_small_terminal():
-    troubled = answer(jobs=[JOB] * 2, health={"status": "degraded", "reasons": ["one", "two"]})
+    drift = {"sentiment-v1": "insufficient_data", "sentiment-v2": "alarm", "sentiment-v3": "ok"}
+    troubled = answer(
+        drift=drift, jobs=[JOB] * 2, health={"status": "degraded", "reasons": ["one", "two"]}
+    )
     rare = [{"route": f"/{n}", "requests": n, "p50_ms": 1, "p95_ms": 2, "p99_ms": 3}
             for n in range(20)]  # fmt: skip
     troubled["counts"]["latency"] += rare
@@ -50,7 +53,7 @@ def test_busy_service_with_jobs_fits_a_small_terminal():
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 80
     routes = [line.split()[0] for line in lines if line.startswith("/")]
-    assert routes == ["/predict", "/19", "/18", "/17", "/16"]
+    assert routes == ["/predict", "/19", "/18", "/17"]
 
 
 def test_parts_are_set_apart_where_there_is_room():
@@ -72,7 +75,7 @@ def test_figures_are_those_of_the_answer():
     assert line_of(lines, "requests") == "requests  100: 97 x 200, 3 x 503"
     assert line_of(lines, "errors") == "errors    3 overloaded"
     assert line_of(lines, "cache") == "cache     41.0% of 100 texts remembered"
-    assert line_of(lines, "queues") == "queues    predict.cpu 12"
+    assert line_of(lines, "queues") == "queues    predict.cpu 12 for 1.2 s"
     assert line_of(lines, "/predict").split() == ["/predict", "90", "4.2", "40.0", "48.0"]
     assert line_of(lines, "sentiment-v2").split() == ["sentiment-v2", "all", "2", "9", "9",
                                                       "positive"]  # fmt: skip
@@ -116,15 +119,24 @@ def test_part_that_the_answer_has_not_is_not_mentioned(part):
     assert not any(line.startswith(part) for line in shown(answer()))
 
 
-def test_drift_and_ages_of_queues_are_shown_where_the_answer_has_them():
-    lines = shown(answer(drift={"sentiment-v2": "alarm"}, queue_age_s={"predict.cpu": 1.25}))
+@pytest.mark.parametrize(
+    ("verdicts", "told", "style"),
+    [
+        (["ok", "insufficient_data", "alarm"], "a-v2 alarm, a-v0 ok, no verdict on 1", "bold red"),
+        (["warn", "ok"], "a-v0 warn, a-v1 ok", "yellow"),
+        (["no_reference"] * 2, "no verdict on 2", ""),
+    ],
+)
+def test_drift_is_told_the_worst_first(verdicts, told, style):
+    drift = {f"a-v{number}": verdict for number, verdict in enumerate(verdicts)}
+    lines = picture(Look(answer(drift=drift), 0.0), None, URL)
 
-    assert line_of(lines, "drift") == "drift     sentiment-v2 alarm"
-    assert line_of(lines, "queues") == "queues    predict.cpu 12 for 1.2 s"
+    assert Line(f"drift     {told}", style) in lines
 
 
 def test_service_that_counts_nothing_or_has_no_redis_is_shown_all_the_same():
-    lines = shown(answer(counts=None, redis_reachable=False, workers=[], jobs=None))
+    lines = shown(answer(counts=None, redis_reachable=False, workers=[], jobs=None,
+                         queue_age_s=None, drift=None))  # fmt: skip
 
     assert "monitoring is disabled: nothing is counted" in lines
     assert line_of(lines, "queues") == "queues    unknown: Redis cannot be reached"

@@ -138,6 +138,16 @@ def test_metrics_have_scores_and_the_verdict_of_what_workers_hold(drifting, redi
     assert ("mlserve_drift_level", ("model", "sentiment"), ("version", "v2")) not in found
 
 
+def test_stats_have_the_verdict_on_each_version_that_workers_hold(drifting):
+    client, count = drifting
+    count(OTHER)
+
+    assert client.get("/stats").json["drift"] == {
+        "sentiment-v1": "alarm",
+        "sentiment-v2": "no_reference",
+    }
+
+
 def test_metrics_have_no_score_of_too_few_texts(drifting):
     client, count = drifting
     count({"labels": [10, 10, 10]})
