@@ -7,6 +7,7 @@ from urllib.parse import quote
 import click
 
 from cli.client import ServiceClient
+from cli.feedback import print_performance
 from cli.options import Call, print_table, verb
 
 EXIT_CODES = {"warn": 3, "alarm": 4}
@@ -27,7 +28,8 @@ SENTENCES = {
 def drift(call: Call, model: str | None) -> None:
     """Compare the live traffic of MODEL (default: the default model) with its training data.
 
-    Exit codes: 0 no drift, or no verdict; 3 the verdict is warn; 4 it is alarm.
+    Exit codes: 0 no drift, or no verdict; 3 the verdict is warn; 4 it is alarm. What feedback
+    says has a verdict of its own, and no exit code.
     """
     ref = quote(model or call.settings.default_model, safe="")
     found = ServiceClient(call.settings).get(f"/models/{ref}/drift")
@@ -38,8 +40,14 @@ def drift(call: Call, model: str | None) -> None:
 def _print(found: dict[str, Any]) -> None:
     sentence = SENTENCES[found["verdict"]].format(**found)
     click.echo(f"{found['model_version']}: {found['verdict']}, {sentence}")
-    if found["verdict"] == "no_reference":
-        return
+    if found["verdict"] != "no_reference":
+        _print_features(found)
+    if performance := found.get("performance"):
+        click.echo("\nby feedback")
+        print_performance(performance)
+
+
+def _print_features(found: dict[str, Any]) -> None:
     click.echo(f"{found['live_texts']} texts in the last {found['window_seconds']} s")
     if rows := [row for feature in found["features"] for row in _scores(feature)]:
         click.echo()

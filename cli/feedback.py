@@ -63,10 +63,11 @@ def _print_totals(totals: Totals) -> None:
 def _show(call: Call, model: str) -> None:
     path = f"/models/{quote(model, safe='')}/performance"
     found = ServiceClient(call.settings).get(path)
-    call.show(found, lambda: _print_performance(found))
+    call.show(found, lambda: print_performance(found))
 
 
-def _print_performance(found: dict[str, Any]) -> None:
+def print_performance(found: dict[str, Any]) -> None:
+    """Each figure of each window, and the verdict."""
     print_table(
         ("window", "texts", "figure", "live", "reference", "difference", "verdict"),
         [

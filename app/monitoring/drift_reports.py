@@ -11,11 +11,16 @@ from app.models.catalog import Entry
 from app.models.reference import Known
 from app.monitoring.drift_verdict import FeatureDrift, Verdict, judge
 from app.monitoring.drift_windows import Window, Windows
+from app.monitoring.quality import Performance
 from app.settings import Drift
 
 
 class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The verdict on one version, and on each feature that was measured."""
+    """The verdict on one version, and on each feature that was measured.
+
+    `verdict` is that on its traffic. `performance` has one of its own; None where nobody may give
+    feedback.
+    """
 
     model_version: str
     verdict: Verdict
@@ -25,6 +30,7 @@ class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
     reference_texts: int
     live_texts: int
     features: list[FeatureDrift]
+    performance: Performance | None = None
 
 
 class DriftReports:

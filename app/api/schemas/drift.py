@@ -4,6 +4,7 @@ from typing import Any, get_args
 
 from marshmallow import Schema, fields
 
+from app.api.schemas.feedback import PerformanceSchema
 from app.monitoring.drift_verdict import Verdict
 
 VERDICTS = list(get_args(Verdict))
@@ -34,6 +35,7 @@ EXAMPLE: dict[str, Any] = {
             ],
         }
     ],
+    "performance": None,
 }
 
 
@@ -102,3 +104,11 @@ class DriftSchema(Schema):
         required=True, metadata={"description": "Texts that workers measured in the window."}
     )
     features = fields.List(fields.Nested(FeatureDriftSchema), required=True)
+    performance = fields.Nested(
+        PerformanceSchema,
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "As `GET /models/<ref>/performance`; null without `monitoring.feedback`."
+        },
+    )

@@ -12,6 +12,8 @@ from click.testing import CliRunner
 from app.monitoring.drift_reports import DriftReport
 from app.monitoring.drift_verdict import judge
 from app.monitoring.drift_windows import Window
+from app.monitoring.quality import Figure, Performance
+from app.monitoring.quality import Window as QualityWindow
 from app.settings import Drift
 from cli.main import main
 from tests.models import LABELS
@@ -27,7 +29,13 @@ ALARM = SAME | {"unknown_tokens": [100, 200, 100, 600]}
 FEW = {"labels": [4, 2, 4]}
 
 
-def report(counts):
+FIGURE = Figure("accuracy", 0.5, 0.8, -0.4, -0.2, "degraded")
+BY_FEEDBACK = Performance(
+    "tiny-v1", "degraded", 1000, [QualityWindow(86_400, 300, "degraded", [FIGURE])]
+)
+
+
+def report(counts, performance=None):
     window, settings = Window(), Drift()
     window.add(counts)
     verdict, features = judge(make_reference(), LABELS, window, settings)
@@ -40,6 +48,7 @@ def report(counts):
         reference_texts=1000,
         live_texts=sum(counts.get("labels", ())),
         features=features,
+        performance=performance,
     )
     return msgspec.json.encode(told)
 
@@ -78,8 +87,8 @@ def drift(service, tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump({"server": {"port": service.server_port}}))
 
-    def run(counts, *args):
-        service.answer = report(counts)
+    def run(counts, *args, performance=None):
+        service.answer = report(counts, performance)
         return CliRunner().invoke(main, ["--config", str(config), "drift", *args])
 
     return run
@@ -114,6 +123,21 @@ def test_scores_stand_beside_their_thresholds_and_histograms_beside_each_other(d
     at = lines.index("unknown_tokens, from 0 to 0.75 and more")
     assert lines[at + 1 : at + 3] == ["  reference  █▃▂", "  live       ▂▃▂▇"]
     assert any(line.split() == ["negative", "40.0%", "40.0%"] for line in lines)
+
+
+@pytest.mark.parametrize(("counts", "exit_code"), [(SAME, 0), (ALARM, 4), ({}, 0)])
+def test_what_feedback_says_is_told_apart_from_the_verdict_on_traffic(drift, counts, exit_code):
+    result = drift(counts, performance=BY_FEEDBACK)
+
+    assert result.exit_code == exit_code
+    lines = result.output.splitlines()
+    at = lines.index("by feedback")
+    assert lines[at + 2].split() == [
+        *("24", "h", "300", "accuracy", "0.5000", "0.8000"),
+        *("-0.4000", "to", "-0.2000", "degraded"),
+    ]
+    assert lines[at + 3] == "tiny-v1: degraded"
+    assert "by feedback" not in drift(counts).output
 
 
 def test_json_is_the_answer_of_the_service(drift, service):

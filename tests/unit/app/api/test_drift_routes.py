@@ -69,6 +69,7 @@ def test_drift_judges_the_traffic_that_was_counted(drifting):
     drifted = client.get("/models/sentiment/drift").json
 
     assert (usual["verdict"], usual["live_texts"]) == ("ok", 1000)
+    assert usual["performance"] is None
     assert (drifted["model_version"], drifted["verdict"]) == ("sentiment-v1", "alarm")
     assert (drifted["live_texts"], drifted["reference_texts"]) == (3000, 1000)
     labels, confidence = drifted["features"]

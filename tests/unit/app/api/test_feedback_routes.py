@@ -207,6 +207,8 @@ def test_performance_compares_with_training(serve, models_dir, tmp_path):
     (accuracy, *_) = found.json["windows"][0]["figures"]
     assert (accuracy["live"], accuracy["reference"]) == (0.35, 1.0)
     assert accuracy["high"] < 0
+    drift = client.get("/models/judged/drift").json
+    assert (drift["verdict"], drift["performance"]) == ("insufficient_data", found.json)
     text = client.get("/metrics").text
     of = 'model="judged",version="v1"'
     assert f"mlserve_feedback_accuracy_ratio{{{of}}} 0.35" in text
