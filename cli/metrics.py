@@ -6,20 +6,23 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from app import fleet
+from app.broker import redis_client
 from app.errors import PortTaken
 from app.models.catalog import Catalog
 from app.monitoring.folding import MergedCollector
 from app.monitoring.looks import Looks
 from app.monitoring.port import listen
+from app.monitoring.redis_metrics import TIMEOUT_S
 from app.settings import Settings
-from cli.inventory import look_at_fleet
 
 
 def serve_metrics(settings: Settings, directory: Path) -> Callable[[], None]:
     """Serve `directory` until the returned function is called; `PortTaken` where it cannot."""
     registry = CollectorRegistry()
     catalog = Catalog(settings.models_dir, settings.default_model)
-    looks = Looks.of(settings, catalog, lambda: look_at_fleet(settings))
+    client = redis_client(settings, TIMEOUT_S)
+    looks = Looks.of(settings, catalog, lambda: fleet.look(client))
     for collector in (MergedCollector(directory), *looks.collectors()):
         registry.register(collector)
     try:

@@ -23,7 +23,7 @@ EVERY_S = click.FloatRange(min=0.1, max=3600)
 @click.option("--every", "every_s", type=EVERY_S, default=2.0, show_default=True, metavar="SECONDS")
 @verb
 def stats(call: Call, watch: bool, every_s: float) -> None:
-    """Show health, requests, latencies, errors, queues, workers and jobs."""
+    """Show health, requests, latencies, errors, queues, drift, workers and jobs."""
     client = ServiceClient(call.settings)
     if watch:
         _watch(client, call.as_json, every_s)

@@ -1,10 +1,11 @@
 """Shared. Metrics of feedback: made when somebody reads them, from the counts in Redis.
 
 They are the same whichever process answers. Redis is asked three times, and has `MAX_WAIT_S` each;
-where it does not answer in time, the scrape goes on without them.
+where it does not answer in time, the scrape goes on without them, and it is left alone for a while.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from app.monitoring.quality import Figure, compared_accuracy
 from app.settings import Settings
 
 MAX_WAIT_S = 0.2
+PAUSE_S = 5.0
 # They are read together.
 MAX_VERSIONS = 50
 
@@ -30,8 +32,14 @@ MAX_VERSIONS = 50
 class FeedbackCollector(Collector):
     """What feedback says of the versions on disk."""
 
-    def __init__(self, settings: Settings, catalog: Catalog) -> None:
-        self._catalog = catalog
+    def __init__(
+        self,
+        settings: Settings,
+        catalog: Catalog,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._catalog, self._now = catalog, now
+        self._not_before = float("-inf")
         limits = settings.monitoring
         self._min_texts = limits.feedback_min_texts
         self._redis = redis_client(settings, MAX_WAIT_S)
@@ -40,10 +48,13 @@ class FeedbackCollector(Collector):
         )
 
     def collect(self) -> Iterator[Metric]:
-        """The metric families."""
+        """The metric families; none where Redis does not answer."""
+        if self._now() < self._not_before:
+            return
         try:
             families = self._families()
         except redis.RedisError:
+            self._not_before = self._now() + PAUSE_S
             return
         yield from families
 

@@ -216,6 +216,9 @@ def test_port_is_served_by_workers_alone_whoever_of_them_ends(machine):
         return 0
 
     before = eventually(counted, 20)
+    # Also what is read from Redis: 10 s are between two looks at drift.
+    window = ("mlserve_drift_window_texts", "tiny", "v1")
+    eventually(lambda: window in machine.samples(machine.port), 30)
     for worker in machine.workers:
         worker.kill()
         after = eventually(counted, 20)
