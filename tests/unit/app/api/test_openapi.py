@@ -1,6 +1,7 @@
 """The OpenAPI document is valid, whole, and tells the truth."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from openapi_schema_validator import OAS30Validator
@@ -45,6 +46,15 @@ def operations(spec):
 
 def test_document_is_valid_openapi(spec):
     validate(spec)
+
+
+def test_whoever_asks_first_and_at_once_gets_the_whole_document(make_client, spec):
+    app = make_client().application
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: app.test_client().get("/openapi.json").json, range(4)))
+
+    assert found == [spec] * 4
 
 
 def test_every_route_is_documented(client, spec):
