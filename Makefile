@@ -31,7 +31,7 @@ test: lint unit ## Lint, types, import contracts and all tests
 	$(BIN)/python -m pytest tests/integration tests/e2e -m alone
 
 unit: $(VENV)/.test ## The unit tests alone, one process for each core
-	$(BIN)/python -m pytest tests/unit --numprocesses auto
+	$(BIN)/python -m pytest tests/unit --numprocesses auto --dist loadfile
 
 lint: $(VENV)/.test ## ruff, mypy and import-linter
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """Fixtures that all tests share: a Redis for as long as the run lasts, emptied for each test."""
 
+import gc
 import os
 import signal
 
@@ -18,6 +19,15 @@ settings.load_profile("mlserve")
 # A shell has what it starts in the background ignore Ctrl-C, and children inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What is imported stays: a look at all of it takes half a second, and a run would take hundreds.
+gc.disable()
+
+
+def pytest_collection_finish():
+    """From here on the collector looks at what the tests make, and at nothing else."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The application over real models that this process holds itself."""
 
 import json
+import shutil
 
 import msgspec
 import pytest
@@ -29,6 +30,13 @@ def models_dir(tmp_path_factory):
     activate(root, sentiment="v2")
     (root / "broken" / "v1").mkdir(parents=True)
     return root
+
+
+@pytest.fixture
+def judged(models_dir):
+    """The directory of a version that no other test sees."""
+    yield build_model(models_dir, "judged", "v1")
+    shutil.rmtree(models_dir / "judged")
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from app.models.reference import REFERENCE_FILE
 from app.models.tally import Tally
 from app.monitoring.prediction_ids import Predicted, Signer, mark_of
 from app.settings import Monitoring, Redis
-from tests.models import LABELS, build_model
+from tests.models import LABELS
 from tests.processes import ROOT
 from tests.unit.app.api.test_predict_routes import failed
 from tests.unit.app.jobs.jobs import BAD
@@ -185,12 +185,11 @@ def test_predictions_do_not_fail_for_want_of_an_id(settings, gateway):
     assert give(client, "x").json["code"] == "broker_unavailable"
 
 
-def test_performance_compares_with_training(serve, models_dir, tmp_path):
-    path = build_model(models_dir, "judged", "v1")
+def test_performance_compares_with_training(serve, judged):
     rows = [(at % 3, [0.8 if at % 3 == n else 0.1 for n in range(3)]) for at in range(300)]
     quality = msgspec.to_builtins(Tally.of(list(LABELS), rows))
     sample = msgspec.json.decode((ROOT / "models/sentiment/v2" / REFERENCE_FILE).read_bytes())
-    (path / REFERENCE_FILE).write_bytes(msgspec.json.encode(sample | {"quality": quality}))
+    (judged / REFERENCE_FILE).write_bytes(msgspec.json.encode(sample | {"quality": quality}))
     client = serve()
     entries = services_of(client.application).predictions.catalog.entries(fresh=True)
     manifest = entries[Ref("judged", "v1")].manifest
