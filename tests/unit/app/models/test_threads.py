@@ -41,13 +41,12 @@ def test_threads_are_what_the_processes_leave_of_the_cores(monkeypatch, cores, s
     assert threads.threads_of(Worker(**settings)) == expected
 
 
-@pytest.mark.parametrize("chosen", [3, 1])
-def test_torch_has_the_threads_in_every_thread_whatever_the_environment_says(chosen):
+def test_torch_has_the_threads_in_every_thread_whatever_the_environment_says():
     environ = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", PROGRAM, str(chosen)]
+    command = [sys.executable, "-c", PROGRAM, "3"]
     ended = subprocess.run(command, capture_output=True, text=True, check=True, env=environ)
 
-    assert ended.stdout.split() == [str(chosen), str(chosen), "1"]
+    assert ended.stdout.split() == ["3", "3", "1"]
 
 
 def test_torch_is_left_as_it_is_where_nothing_was_chosen():

@@ -41,6 +41,17 @@ class Costly:
         self.clock.now += self.batch_s + self.token_s * (texts.padded_tokens + 9 * slow)
 
 
+class Timed:
+    """Computes, and has a thousandth of a second pass for each batch."""
+
+    def __init__(self, clock, predictor):
+        self.clock, self.predictor = clock, predictor
+
+    def predict_proba(self, texts):
+        self.clock.now += 0.001
+        return self.predictor.predict_proba(texts)
+
+
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
@@ -61,9 +72,16 @@ def costly(real, clock, **options):
     return dataclasses.replace(real, predictor=Costly(clock, **options))
 
 
-def test_budget_is_the_one_that_computes_the_most_texts_a_second(real, clock):
-    curve = tune(costly(real, clock), TEXTS, 30.0, WINDOW)
+@pytest.fixture(scope="module")
+def curve(real):
+    """Of a model whose best budget is 256 tokens, with time for every size."""
+    clock = Clock()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("app.models.tuning.time", clock)
+        return tune(costly(real, clock), TEXTS, 8.0, WINDOW)
 
+
+def test_budget_is_the_one_that_computes_the_most_texts_a_second(curve):
     assert curve.counts_tokens
     assert [point.size for point in curve.points] == [64, 128, 256, 512, 1024, 2048]
     assert curve.best == 256
@@ -71,9 +89,7 @@ def test_budget_is_the_one_that_computes_the_most_texts_a_second(real, clock):
     assert max(rates, key=rates.get) == 256
 
 
-def test_point_tells_what_was_measured(real, clock):
-    curve = tune(costly(real, clock), TEXTS, 30.0, WINDOW)
-
+def test_point_tells_what_was_measured(curve):
     smallest, largest = curve.points[0], curve.points[-1]
     assert 0 <= smallest.padding_share < largest.padding_share < 1
     assert smallest.batch_ms < largest.batch_ms
@@ -99,7 +115,7 @@ def test_sizes_that_no_time_was_left_for_are_told(real, clock):
 
 
 def test_budget_that_finds_no_memory_is_left_out(real, clock):
-    curve = tune(costly(real, clock, max_tokens=520), TEXTS, 30.0, WINDOW)
+    curve = tune(costly(real, clock, max_tokens=520), TEXTS, 8.0, WINDOW)
 
     assert [point.size for point in curve.points] == [64, 128, 256, 512]
     assert curve.unmeasured == [1024, 2048]
@@ -123,15 +139,15 @@ def test_transformer_is_really_computed(real):
     assert all(point.texts_per_s > 0 for point in curve.points)
 
 
-def test_model_that_counts_texts_gets_a_curve_over_texts(tmp_path):
+def test_model_that_counts_texts_gets_a_curve_over_texts(tmp_path, clock):
     model = load(entry(build_model(tmp_path)), LIMITS)
+    timed = dataclasses.replace(model, predictor=Timed(clock, model.predictor))
 
-    curve = tune(model, ["good day", "bad night"], 0.2, 32)
+    curve = tune(timed, ["good day", "bad night"], 0.2, 32)
 
     assert not curve.counts_tokens
-    sizes = [point.size for point in curve.points] + curve.unmeasured
-    assert sizes == [1, 2, 4, 8, 16, 32]
-    assert curve.window_texts == 32
+    assert [point.size for point in curve.points] == [1, 2, 4, 8, 16, 32]
+    assert curve.best == curve.window_texts == 32
     assert {point.padding_share for point in curve.points} == {0.0}
 
 

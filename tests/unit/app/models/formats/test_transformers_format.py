@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from transformers import pipeline
 
 from app.contract import Chunk
 from app.errors import ArtifactInvalid, ArtifactUnsafe, ManifestInvalid
@@ -24,6 +23,8 @@ TEXTS = ["good day", "Bad night!", "table, chair and window", "x", "great " * 10
 
 def of_transformers(path, texts):
     """Probabilities (n, labels) by transformers' own pipeline, one text at a time."""
+    from transformers import pipeline  # a second, for the processes that run other tests too
+
     ask = pipeline("text-classification", model=str(path), top_k=None, device="cpu")
     rows = ask(texts, truncation=True, max_length=MAX_TOKENS)
     found = [{item["label"]: item["score"] for item in row} for row in rows]
