@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ TAGS = {
 }
 
 
+@cache
 def parse(module):
     return ast.parse((ROOT / module).read_text())
 

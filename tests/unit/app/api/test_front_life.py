@@ -23,9 +23,10 @@ CHUNKED = {"Transfer-Encoding": "chunked"} | JSON
 def collector():
     """What a process does to its collector when it starts is undone."""
     threshold = gc.get_threshold()
+    gc.unfreeze()
     yield
     gc.set_threshold(*threshold)
-    gc.unfreeze()
+    gc.freeze()
 
 
 def post(messages, headers=None, path="/predict"):
