@@ -54,12 +54,12 @@ def test_chunk_that_leaves_texts_behind_for_their_cost_is_told_from_a_full_one(
     ask(coalescer, *"abcd")
     for number in range(2):
         eventually(lambda number=number: len(workers.chunks) > number)
-        workers.land(number, inference_s=0.08)
+        workers.land(number, inference_s=0.16)
     ask(coalescer, *"efg")
 
     for number in range(2, 5):
         eventually(lambda number=number: len(workers.chunks) > number)
-        workers.land(number, inference_s=0.04)
+        workers.land(number, inference_s=0.08)
 
     assert workers.texts() == [["a", "b"], ["c", "d"], ["e"], ["f"], ["g"]]
     assert [flight.is_cut for flight in flights] == [False, False, True, True, False]
