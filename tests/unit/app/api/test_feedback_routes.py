@@ -8,8 +8,6 @@ from openapi_spec_validator import validate
 
 from app.api import create_app
 from app.api.services import services_of
-from app.jobs.blobs import encode_results
-from app.jobs.chunks import Chunks
 from app.models.base import Ref
 from app.models.reference import REFERENCE_FILE
 from app.models.tally import Tally
@@ -18,7 +16,6 @@ from app.settings import Monitoring, Redis
 from tests.models import LABELS
 from tests.processes import ROOT
 from tests.unit.app.api.test_predict_routes import failed
-from tests.unit.app.jobs.jobs import BAD
 
 SECRET = "correct-horse-battery-staple"
 ON = Monitoring(feedback=True, feedback_min_texts=5)
@@ -30,12 +27,13 @@ def serve(settings, gateway, redis_server, redis_client):
     """Makes clients of apps that take feedback, over one Redis."""
     apps = []
 
-    def make(replaced=gateway, **changes):
+    def make(replaced=gateway, models_dir=settings.models_dir, **changes):
         monitoring = msgspec.structs.replace(ON, **changes)
         where = Redis(url=redis_server.url)
-        app = create_app(
-            msgspec.structs.replace(settings, redis=where, monitoring=monitoring), replaced
+        changed = msgspec.structs.replace(
+            settings, redis=where, monitoring=monitoring, models_dir=models_dir
         )
+        app = create_app(changed, replaced)
         apps.append(app)
         return app.test_client()
 
@@ -240,57 +238,6 @@ def test_metrics_tell_of_feedback(serve):
     assert f"mlserve_feedback_window_texts{{{of}}} 5.0" in text
     assert 'mlserve_feedback_total{model="sentiment",outcome="recorded",version="v2"} 5.0' in text
     assert 'mlserve_feedback_total{model="sentiment",outcome="duplicate",version="v2"} 1.0' in text
-
-
-@pytest.fixture
-def job(small_client):
-    """A job of three texts, the second of which fails, computed as a worker would."""
-    client = small_client(monitoring=ON)
-    job_id = client.post("/jobs", json={"texts": ["a", "b", "c"]}).json["id"]
-    compute(client, job_id, {1: BAD})
-    return client, job_id
-
-
-def compute(client, job_id, failures):
-    chunks = Chunks(services_of(client.application).jobs.ledger)
-    claim = chunks.claim(job_id, 0, "w1", 10)
-    scores = [0.1, 0.2, 0.7] * claim.count if claim.spec.with_scores else []
-    blob = encode_results([2] * claim.count, [0.7] * claim.count, failures, scores)
-    good = claim.count - len(failures)
-    chunks.commit(claim, blob, succeeded=good, failed=len(failures), texts_per_s=None)
-
-
-def test_results_of_a_job_have_the_same_ids_whenever_they_are_read(job):
-    client, job_id = job
-
-    first, again = (client.get(f"/jobs/{job_id}/results").data for _ in range(2))
-
-    rows = [msgspec.json.decode(line) for line in first.splitlines()]
-    assert first == again
-    assert ["prediction_id" in row for row in rows] == [True, False, True]
-    assert not any("scores" in row for row in rows)
-    outcomes = [give(client, rows[0]["prediction_id"]).headers["X-Feedback"] for _ in range(2)]
-    assert outcomes == ["recorded", "duplicate"]
-    expected = 0.1**2 + 0.2**2 + 0.3**2
-    assert live(all_of(client))["brier"] == pytest.approx(expected, abs=1e-4)
-
-
-def test_answer_of_a_task_has_an_id(small_client):
-    client = small_client(monitoring=ON)
-    put_off = {"Prefer": "respond-async"}
-    one = client.post("/predict", json={"text": "a"}, headers=put_off).json["task_id"]
-    texts = {"texts": ["a", "b"]}
-    many = client.post("/batch-predict", json=texts, headers=put_off).json["task_id"]
-    for task_id in (one, many):
-        compute(client, task_id, {})
-
-    single = client.get(f"/tasks/{one}").json
-    rows = client.get(f"/tasks/{many}").json["predictions"]
-
-    found = [single["prediction_id"], *(row["prediction_id"] for row in rows)]
-    assert len(set(found)) == 3
-    assert [give(client, one).status_code for one in found] == [200] * 3
-    assert "scores" not in single
 
 
 def test_document_and_page_tell_of_feedback(serve):
