@@ -54,3 +54,26 @@ def pytest_addoption(parser):
 def soak(pytestconfig):
     """Whether there is time for the long form of a test."""
     return pytestconfig.getoption("soak")
+
+
+@pytest.fixture
+def exporter():
+    """Keeps the spans that `tracing` ends."""
+    # Here and below: only tests of traces need OpenTelemetry.
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    return InMemorySpanExporter()
+
+
+@pytest.fixture
+def tracing(exporter):
+    """The tracing of an API process."""
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+    from app.tracing.requests import RequestTracing
+
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    yield RequestTracing(provider)
+    provider.shutdown()

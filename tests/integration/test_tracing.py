@@ -2,28 +2,11 @@
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from app.contract import Chunk
 from app.inference.gateway import CeleryGateway
-from app.tracing.requests import RequestTracing
 from tests.processes import WorkerProcess
 from tests.receivers import Receiver
-
-
-@pytest.fixture
-def exporter():
-    return InMemorySpanExporter()
-
-
-@pytest.fixture
-def tracing(exporter):
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    yield RequestTracing(provider)
-    provider.shutdown()
 
 
 @pytest.fixture

@@ -1,31 +1,14 @@
 """A prediction through the front, as its trace shows it."""
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from app.api import create_front
 from app.inference.pending import Pending
-from app.tracing.requests import RequestTracing
 from tests.unit.app.api.asgi import Client
 from tests.unit.app.api.test_predict_routes import Unreachable
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED, UNSAMPLED = f"00-{TRACE}-{PARENT}-01", f"00-{TRACE}-{PARENT}-00"
-
-
-@pytest.fixture
-def exporter():
-    return InMemorySpanExporter()
-
-
-@pytest.fixture
-def tracing(exporter):
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    yield RequestTracing(provider)
-    provider.shutdown()
 
 
 @pytest.fixture
