@@ -98,7 +98,7 @@ class Coalescer:
                 else:
                     self._open[ask.key] = slot = Slot(ask, time.monotonic())
                     lane.hold(slot)
-            self._nudge(lane)
+            self._nudge(route)
         return joined
 
     def close(self) -> None:
@@ -118,11 +118,12 @@ class Coalescer:
             self._thread = threading.Thread(target=self._loop, name="sender", daemon=True)
             self._thread.start()
 
-    def _nudge(self, lane: Lane) -> None:
+    def _nudge(self, route: Route) -> None:
         # Waking a thread costs more than all the rest of `put`: only when there is work for it,
         # or a text to be held whose time nobody watches yet.
-        is_due = not self._watches or lane.in_flight < lane.window.size
-        if self._idle and lane and is_due:
+        if not self._idle or not self._lanes[route]:
+            return
+        if not self._watches or self._leaves_at(route) == -math.inf:
             self._idle = False
             self._wake.notify()
 
@@ -174,8 +175,7 @@ class Coalescer:
         return None if at == math.inf else max(0.0, at - time.monotonic())
 
     def _leaves_at(self, route: Route) -> float:
-        workers = partial(self._hooks.workers, route)
-        return self._lanes[route].leaves_at(self._limits.max_hold_s, workers)
+        return self._lanes[route].leaves_at(self._limits.max_hold_s)
 
     def _cut(self) -> Flight | None:
         moment = time.monotonic()
@@ -186,14 +186,14 @@ class Coalescer:
             if slots := self._take(route, lane):
                 lane.in_flight += 1
                 deadline = max(slot.deadline for slot in slots)
-                return Flight(route, slots, moment, deadline, self._is_cut(route, lane, slots))
+                return Flight(route, slots, moment, deadline, self._is_cut(lane, slots))
         return None
 
     def _take(self, route: Route, lane: Lane) -> list[Slot]:
         slots: list[Slot] = []
-        now, workers = self._now(), self._hooks.workers(route)
+        now, lane.workers = self._now(), self._hooks.workers(route)
         while lane and not slots:
-            for slot in lane.take(self._limits.max_batch_size, workers):
+            for slot in lane.take(self._limits.max_batch_size):
                 if slot.dismiss_late(now):
                     slots.append(slot)
                 else:
@@ -201,11 +201,11 @@ class Coalescer:
                     self._hooks.expired(HELD, 1)
         return slots
 
-    def _is_cut(self, route: Route, lane: Lane, taken: Sequence[Slot]) -> bool:
+    def _is_cut(self, lane: Lane, taken: Sequence[Slot]) -> bool:
         if not lane or len(taken) >= self._limits.max_batch_size:
             return False
         # Else the rest is for workers that are free.
-        return lane.in_flight >= self._hooks.workers(route)
+        return lane.in_flight >= lane.workers
 
     def _landed(self, flight: Flight, done: Future[ChunkResult]) -> None:
         error = ShuttingDown() if done.cancelled() else done.exception()
@@ -223,7 +223,7 @@ class Coalescer:
         computed_s = result.preprocess_s + result.inference_s
         lane = self._lanes[flight.route]
         is_busy = len(lane) > 0
-        workers = self._hooks.workers(flight.route)
+        lane.workers = self._hooks.workers(flight.route)
         keys = [slot.key for slot in flight.slots]
         complete: list[Waiting] = []
         try:
@@ -232,11 +232,11 @@ class Coalescer:
         finally:
             with self._wake:
                 lane.in_flight -= 1
-                lane.window.landed(round_trip_s, computed_s, is_busy, workers)
+                lane.window.landed(round_trip_s, computed_s, is_busy, lane.workers)
                 lane.size.landed(sum(slot.cost for slot in flight.slots), computed_s)
                 for slot, outcome in zip(flight.slots, result.outcomes, strict=True):
                     complete += self._resolve(flight, slot, outcome, trip)
-                self._nudge(lane)
+                self._nudge(flight.route)
             wake(complete)
         self._hooks.observe(flight, result, landed_at)
 
@@ -248,7 +248,7 @@ class Coalescer:
             for slot in flight.slots:
                 self._open.pop(slot.key, None)
                 slot.fail(error)
-            self._nudge(lane)
+            self._nudge(flight.route)
 
     def _resolve(self, flight: Flight, slot: Slot, outcome: Outcome, trip: Trip) -> list[Waiting]:
         if outcome.is_expired:

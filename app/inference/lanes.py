@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from app.contract import Chunk
@@ -13,6 +13,8 @@ from app.inference.window import ChunkSize, Window
 PATIENCE = 20
 # Sent before a worker has nothing to do, so that it need not wait for it.
 SPARE_CHUNKS = 1
+# A spare chunk that takes less costs both sides more than the wait that it saves.
+MIN_SPARE_S = 0.010
 
 
 class Route(NamedTuple):
@@ -49,15 +51,19 @@ class Flight(NamedTuple):
 
 
 class Lane:
-    """The texts of one route that are held, and the chunks of it in flight."""
+    """The texts of one route that are held, and the chunks of it in flight.
 
-    __slots__ = ("_cost", "_held", "_is_even", "in_flight", "size", "window")
+    `workers` is the number of those that could take a chunk, when somebody last looked.
+    """
+
+    __slots__ = ("_cost", "_held", "_is_even", "in_flight", "size", "window", "workers")
 
     def __init__(self) -> None:
         self._held: deque[Slot] = deque()
         self._cost = 0.0
         self._is_even = True
         self.in_flight = 0
+        self.workers = 0
         self.size = ChunkSize()
         self.window = Window()
 
@@ -79,30 +85,31 @@ class Lane:
         self._held.appendleft(slot)
         self._add(slot.cost)
 
-    def leaves_at(self, max_hold_s: float, workers: Callable[[], int]) -> float:
+    def leaves_at(self, max_hold_s: float) -> float:
         """When the next chunk may leave, in monotonic seconds: at once while the window is open.
 
-        Else when the oldest text was held for `max_hold_s`. Where texts cost more than others they
-        stay while every worker has a chunk and one is spare: sent, they would wait as long, and
-        shorter ones could not pass them any more. Infinite where only a chunk that lands can change
-        it.
+        While every worker has a chunk, only if it is worth being a spare one; else when the oldest
+        text was held for `max_hold_s`. Where texts cost more than others they stay while one is
+        spare already: sent, they would wait as long, and shorter ones could not pass them any more.
+        Infinite where only a chunk that lands can change it.
         """
         if not self._held:
             return math.inf
-        if self.in_flight < self.window.size:
+        is_open = self.in_flight < self.window.size
+        if is_open and (self.in_flight < max(1, self.workers) or self._is_worth_a_wait()):
             return -math.inf
-        if not self._is_even and self.in_flight >= max(1, workers()) + SPARE_CHUNKS:
+        if not self._is_even and self.in_flight >= max(1, self.workers) + SPARE_CHUNKS:
             return math.inf
         return self._held[0].held_at + max_hold_s
 
-    def take(self, max_texts: int, workers: int) -> list[Slot]:
+    def take(self, max_texts: int) -> list[Slot]:
         """The texts of the next chunk, one at least.
 
         Those that came first; where some cost more than others, these let shorter ones pass, by
         `PATIENCE` times what they take themselves and no longer.
         """
-        idle_workers = workers - self.in_flight
-        left = self.size.max_cost(self._cost, workers, idle_workers)
+        idle_workers = self.workers - self.in_flight
+        left = self.size.max_cost(self._cost, self.workers, idle_workers)
         taken: list[Slot] = []
         for slot in self._in_order():
             if len(taken) == max_texts or (taken and slot.cost > left):
@@ -111,6 +118,10 @@ class Lane:
             taken.append(slot)
         self._remove(taken)
         return taken
+
+    def _is_worth_a_wait(self) -> bool:
+        unit_s = self.size.unit_s
+        return not unit_s or self._cost * unit_s >= MIN_SPARE_S
 
     def _add(self, cost: float) -> None:
         self._cost += cost

@@ -19,8 +19,9 @@ def slot(name, held_at=0.0, cost=1.0):
     return Slot(Ask(name.encode(), name, None, 0, 1e12, "r", cost), held_at)
 
 
-def lane(*slots, unit_s=UNIT_S):
+def lane(*slots, unit_s=UNIT_S, workers=1):
     made = Lane()
+    made.workers = workers
     made.size.landed(1.0, unit_s)
     for held in slots:
         made.hold(held)
@@ -31,18 +32,19 @@ def names(slots):
     return [held.asks[0].text for held in slots]
 
 
-def drained(held, max_texts=128, workers=1):
+def drained(held, max_texts=128):
     chunks = []
     while held:
-        chunks.append(held.take(max_texts, workers))
+        chunks.append(held.take(max_texts))
     return chunks
 
 
 @given(st.lists(COST, min_size=1, max_size=60), st.integers(1, 20), st.integers(0, 8))
 def test_every_text_is_taken_once_whatever_it_costs(costs, max_texts, workers):
-    held = lane(*(slot(str(n), n * 0.01, cost) for n, cost in enumerate(costs)))
+    texts = (slot(str(n), n * 0.01, cost) for n, cost in enumerate(costs))
+    held = lane(*texts, workers=workers)
 
-    chunks = drained(held, max_texts, workers)
+    chunks = drained(held, max_texts)
 
     assert sorted(names(chain.from_iterable(chunks)), key=int) == [
         str(n) for n in range(len(costs))
@@ -60,17 +62,18 @@ def test_texts_of_one_cost_leave_in_the_order_in_which_they_came(count, max_text
 
 def test_chunk_is_filled_by_what_texts_cost():
     held = lane(*(slot(f"long{n}", 0.0, 80.0) for n in range(2)), slot("more", 0.0, 80.0))
+    held.workers = 2
 
-    chunk = held.take(128, workers=2)
+    chunk = held.take(128)
 
     assert sum(text.cost for text in chunk) * UNIT_S <= MAX_CHUNK_S
     assert len(chunk) == 1
 
 
 def test_text_that_is_dearer_than_a_whole_chunk_leaves_alone():
-    held = lane(slot("huge", 0.0, 1000.0), slot("small", 5.0, 2.0))
+    held = lane(slot("huge", 0.0, 1000.0), slot("small", 5.0, 2.0), workers=8)
 
-    assert [names(chunk) for chunk in drained(held, workers=8)] == [["small"], ["huge"]]
+    assert [names(chunk) for chunk in drained(held)] == [["small"], ["huge"]]
 
 
 @pytest.mark.parametrize("later_s", [0.5, 1.5])
@@ -78,7 +81,7 @@ def test_short_text_passes_a_long_one_only_for_a_multiple_of_what_that_takes(lat
     patience_s = PATIENCE * 100 * UNIT_S
     held = lane(slot("long", 0.0, 101.0), slot("short", later_s * patience_s, 1.0))
 
-    first = held.take(1, workers=1)
+    first = held.take(1)
 
     assert names(first) == ["short" if later_s < 1 else "long"]
 
@@ -88,7 +91,7 @@ def test_text_that_is_held_again_is_the_oldest():
     held.hold_again(slot("a", 1.0))
 
     assert held.oldest_at == 1.0
-    assert names(held.take(1, workers=1)) == ["a"]
+    assert names(held.take(1)) == ["a"]
 
 
 def test_costs_are_forgotten_with_their_texts():
@@ -97,21 +100,33 @@ def test_costs_are_forgotten_with_their_texts():
     held.hold(slot("even", 3.0))
     held.hold(slot("again", 4.0))
 
-    assert names(held.take(128, workers=1)) == ["even", "again"]
+    assert names(held.take(128)) == ["even", "again"]
 
 
-def test_texts_of_uneven_cost_stay_while_every_worker_has_a_chunk_and_one_is_spare():
-    held, even = lane(slot("long", 5.0, 40.0)), lane(slot("one", 5.0))
-    for busy in (held, even):
-        busy.window.size, busy.in_flight = 1.0, 3
+@pytest.mark.parametrize(
+    ("workers", "cost", "leaves_at"), [(2, 40.0, math.inf), (3, 40.0, 5.010), (2, 1.0, 5.010)]
+)
+def test_texts_of_uneven_cost_stay_while_every_worker_has_a_chunk_and_one_is_spare(
+    workers, cost, leaves_at
+):
+    held = lane(slot("held", 5.0, cost), workers=workers)
+    held.window.size, held.in_flight = 1.0, 3
 
-    assert held.leaves_at(0.010, workers=lambda: 2) == math.inf
-    assert held.leaves_at(0.010, workers=lambda: 3) == 5.010
-    assert even.leaves_at(0.010, workers=lambda: 2) == 5.010
+    assert held.leaves_at(0.010) == leaves_at
+
+
+@pytest.mark.parametrize(
+    ("workers", "texts", "leaves_at"), [(2, 9, 5.010), (2, 10, -math.inf), (3, 1, -math.inf)]
+)
+def test_spare_chunk_leaves_once_it_is_worth_the_work(workers, texts, leaves_at):
+    held = lane(*(slot(str(n), 5.0) for n in range(texts)), workers=workers)
+    held.window.size, held.in_flight = 4.0, 2
+
+    assert held.leaves_at(0.010) == leaves_at
 
 
 def test_text_leaves_at_once_while_the_window_is_open():
-    held = lane(slot("long", 5.0, 40.0))
+    held = lane(slot("long", 5.0, 40.0), workers=0)
 
-    assert held.leaves_at(0.010, workers=lambda: 0) == -math.inf
-    assert lane().leaves_at(0.010, workers=lambda: 1) == math.inf
+    assert held.leaves_at(0.010) == -math.inf
+    assert lane().leaves_at(0.010) == math.inf
