@@ -2,19 +2,18 @@
 
     damage(root, "v3")      # writes root/tiny/v3
 
-What the loader does with each is in tests/unit/app/models/test_loader.py.
+What the loader does with each is in tests/unit/app/models/test_loader*.py.
 """
 
 import io
 import os
 import zipfile
 
-import joblib
 import numpy as np
 import skops.io
 from sklearn.tree import DecisionTreeClassifier
 
-from tests.models import build_model, skops_bytes, train
+from tests.models import build_model, build_pickle, skops_bytes, train
 
 FILE = "model.skops"
 
@@ -53,9 +52,7 @@ def zip_bomb(root, version="v3"):
 
 
 def pickle(root, version="v3"):
-    content = io.BytesIO()
-    joblib.dump(train(), content)
-    build_model(root, version=version, files={"m.joblib": content.getvalue()}, format="joblib")
+    build_pickle(root, train(), version=version)
 
 
 def missing_file(root, version="v3"):

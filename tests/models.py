@@ -7,10 +7,12 @@ probabilities and so the digest: two versions of it answer differently.
 """
 
 import hashlib
+import io
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import joblib
 import msgspec
 import sklearn
 import skops.io
@@ -56,6 +58,13 @@ def _skops_bytes(strength: float) -> bytes:
     return bytes(skops.io.dumps(train(strength)))
 
 
+def joblib_bytes(thing: object) -> bytes:
+    """Anything as a joblib file."""
+    content = io.BytesIO()
+    joblib.dump(thing, content)
+    return content.getvalue()
+
+
 def build_model(
     root: Path,
     name: str = "tiny",
@@ -83,6 +92,12 @@ def build_model(
         (path / file).write_bytes(content)
     write_manifest(path, Manifest(**fields))
     return path
+
+
+def build_pickle(root: Path, thing: object, name: str = "tiny", version: str = "v1") -> Path:
+    """A version whose classifier is `thing`, pickled."""
+    files = {"model.joblib": joblib_bytes(thing)}
+    return build_model(root, name, version, files=files, format="joblib")
 
 
 def pin(file: str, content: bytes) -> Artifact:

@@ -2,7 +2,6 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-import joblib
 import numpy as np
 import pytest
 import skops.io
@@ -13,7 +12,7 @@ from app.models.base import MULTI_LABEL, StepSpec
 from app.models.loader import load
 from app.settings import Limits
 from tests.hugging_face_models import build_sentence_encoder, build_transformer
-from tests.models import CLEANING, LABELS, WORDS, build_model, entry, train
+from tests.models import CLEANING, LABELS, WORDS, build_model, build_pickle, entry, train
 from tests.onnx_models import build_onnx_texts, build_onnx_tokens, exported
 from tests.torch_models import build_torch_model
 
@@ -27,9 +26,7 @@ def pipeline_in_skops(root):
 
 
 def pipeline_in_joblib(root):
-    joblib.dump(train(), root / "file")
-    files = {"model.joblib": (root / "file").read_bytes()}
-    return build_model(root, files=files, format="joblib")
+    return build_pickle(root, train())
 
 
 def features_beside_classifier(root):
