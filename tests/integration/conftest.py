@@ -14,10 +14,11 @@ from pytest_celery import (
 
 from app.settings import Redis, Settings
 from tests.integration.hand import HandWorker, opened
+from tests.integration.jobs import build_deadly
 from tests.integration.machines import Machine, Operator
 from tests.integration.nodes import RedisNode, WorkerNode
 from tests.integration.workers import FaultyWorker
-from tests.models import build_model
+from tests.models import activate, build_model
 from tests.processes import RedisServer, side_by_side
 
 
@@ -112,6 +113,16 @@ def celery_worker_cluster(celery_setup_app, cluster_workers):
         worker.wait_until_ready()
     nodes = [CeleryTestWorker(WorkerNode(worker), celery_setup_app) for worker in cluster_workers]
     return CeleryWorkerCluster(*nodes)
+
+
+@pytest.fixture(scope="module")
+def deadly_dir(tmp_path_factory):
+    """A models directory with `deadly-v1` and `deadly-v2`, which is active."""
+    root = tmp_path_factory.mktemp("deadly")
+    build_deadly(root, "v1")
+    build_deadly(root, "v2")
+    activate(root, deadly="v2")
+    return root
 
 
 @pytest.fixture(scope="session")

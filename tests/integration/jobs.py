@@ -1,12 +1,10 @@
 """Submitting jobs to real workers, and keeping those alive as a supervisor would."""
 
-import io
 import random
 import threading
 from contextlib import contextmanager
 from copy import copy
 
-import joblib
 from celery.events import EventReceiver
 from celery.events.state import State
 
@@ -23,7 +21,7 @@ from app.models.catalog import read_manifest
 from app.settings import Redis, Settings
 from tests.deadly_classifier import DeadlyClassifier
 from tests.integration.workers import FaultyWorker
-from tests.models import build_model
+from tests.models import build_pickle
 from tests.waiting import eventually
 
 SETTINGS = {
@@ -35,16 +33,32 @@ SETTINGS = {
 
 def build_deadly(root, version="v1"):
     """A version `deadly` of the classifier that ends workers."""
-    content = io.BytesIO()
-    joblib.dump(DeadlyClassifier(), content)
-    files = {"model.joblib": content.getvalue()}
-    return build_model(root, "deadly", version, files=files, format="joblib")
+    return build_pickle(root, DeadlyClassifier(), "deadly", version)
 
 
 def worker(redis_url, models_dir, number=1, **env):
     """A worker that holds `deadly`."""
     hostname = f"w{number}@jobs"
     return FaultyWorker(redis_url, models_dir, hostname=hostname, env=SETTINGS | env)
+
+
+def texts(count, slow=False):
+    """Every third is negative, and all others are positive."""
+    return [f"{'good' if at % 3 else 'bad'} {'slow' if slow else ''} {at}" for at in range(count)]
+
+
+def check(submitter, job, count, bad=()):
+    """Every text has the one result that is right for it, and the counts say so."""
+    job = submitter.read(job)
+    assert (job.status, job.counts.total, job.counts.pending) == ("completed", count, 0)
+    assert (job.counts.succeeded, job.counts.failed) == (count - len(bad), len(bad))
+    rows = submitter.rows(job)
+    assert [row.index for row in rows] == list(range(count))
+    assert [row.custom_id for row in rows] == [f"id {at}" for at in range(count)]
+    assert {row.index: row.error.code for row in rows if row.error} == dict(bad)
+    assert [row.label for row in rows if not row.error] == [
+        "positive" if at % 3 else "negative" for at in range(count) if at not in dict(bad)
+    ]
 
 
 class Submitter:

@@ -1,4 +1,4 @@
-"""Jobs with real workers: they complete, whatever is lost, and only what is bad fails."""
+"""Jobs with two real workers: they complete, whatever is lost, and only what is bad fails."""
 
 import ast
 import random
@@ -15,16 +15,16 @@ from app.models.base import Batching
 from app.models.catalog import read_manifest
 from app.settings import Jobs
 from tests.integration.jobs import (
-    SETTINGS,
     Submitter,
-    build_deadly,
+    check,
     kill_one,
     monitored,
     revive,
+    texts,
     worker,
 )
-from tests.models import activate, edit_manifest
-from tests.processes import RedisServer, WorkerProcess, side_by_side
+from tests.models import edit_manifest
+from tests.processes import RedisServer, side_by_side
 from tests.waiting import eventually
 
 SECONDS = threading.Event()
@@ -41,15 +41,6 @@ ALLOWED_KEYS = re.compile(
 
 
 @pytest.fixture(scope="module")
-def deadly_dir(tmp_path_factory):
-    root = tmp_path_factory.mktemp("deadly")
-    build_deadly(root, "v1")
-    build_deadly(root, "v2")
-    activate(root, deadly="v2")
-    return root
-
-
-@pytest.fixture(scope="module")
 def redis_here():
     """A Redis of this module, killed by one of its tests."""
     with RedisServer(tcp=True) as server:
@@ -59,14 +50,6 @@ def redis_here():
 @pytest.fixture
 def submitter(redis_here, deadly_dir):
     submitter = Submitter(redis_here.url, deadly_dir)
-    yield submitter
-    submitter.close()
-
-
-@pytest.fixture
-def own_submitter(tcp_redis, deadly_dir):
-    """The same with a Redis of the test's own, and no worker yet."""
-    submitter = Submitter(tcp_redis.url, deadly_dir)
     yield submitter
     submitter.close()
 
@@ -89,24 +72,6 @@ def workers(both):
     for one in both:
         one.wait_until_ready()
     return both
-
-
-def texts(count, slow=False):
-    return [f"{'good' if at % 3 else 'bad'} {'slow' if slow else ''} {at}" for at in range(count)]
-
-
-def check(submitter, job, count, bad=()):
-    """Every text has the one result that is right for it, and the counts say so."""
-    job = submitter.read(job)
-    assert (job.status, job.counts.total, job.counts.pending) == ("completed", count, 0)
-    assert (job.counts.succeeded, job.counts.failed) == (count - len(bad), len(bad))
-    rows = submitter.rows(job)
-    assert [row.index for row in rows] == list(range(count))
-    assert [row.custom_id for row in rows] == [f"id {at}" for at in range(count)]
-    assert {row.index: row.error.code for row in rows if row.error} == dict(bad)
-    assert [row.label for row in rows if not row.error] == [
-        "positive" if at % 3 else "negative" for at in range(count) if at not in dict(bad)
-    ]
 
 
 def test_job_completes_and_its_celery_task_says_so(submitter, workers):
@@ -227,24 +192,6 @@ def test_job_survives_a_redis_that_is_killed(redis_here, submitter, workers):
     check(submitter, job, 6000)
 
 
-def test_messages_that_come_twice_and_in_any_order_change_nothing(own_submitter, deadly_dir):
-    submitter = own_submitter
-    job = submitter.submit(texts(2000))
-    captured = submitter.redis.lrange(JOBS_QUEUE, 0, -1)
-    assert len(captured) == submitter.settings.jobs.max_queued_chunks
-    again = captured * 2
-    random.shuffle(again)
-    submitter.redis.lpush(JOBS_QUEUE, *again)
-
-    with worker(submitter.settings.redis.url, deadly_dir):
-        submitter.wait(job)
-        check(submitter, job, 2000)
-        submitter.redis.lpush(JOBS_QUEUE, *again)
-        eventually(lambda: not submitter.redis.llen(JOBS_QUEUE))
-        eventually(lambda: not submitter.redis.exists("unacked"))
-        check(submitter, job, 2000)
-
-
 def test_revoking_its_task_cancels_a_job(submitter, workers):
     job = submitter.submit(texts(20_000, slow=True))
     result = submitter.celery.AsyncResult(job.id)
@@ -280,15 +227,6 @@ def test_job_of_a_process_that_died_after_accepting_is_computed(submitter, worke
     submitter.wait(job)
 
     check(submitter, job, 500)
-
-
-def test_worker_for_jobs_alone_computes_them(own_submitter, deadly_dir):
-    url = own_submitter.settings.redis.url
-    with WorkerProcess(url, deadly_dir, queues=JOBS_QUEUE, env=SETTINGS):
-        job = own_submitter.submit(texts(2000))
-        own_submitter.wait(job)
-
-    check(own_submitter, job, 2000)
 
 
 def test_no_key_is_left_when_a_job_has_expired(submitter, workers):

@@ -1,21 +1,17 @@
-"""A worker as it is started by hand: what it refuses, what it tells, and what it answers."""
+"""A worker that runs: what it tells, and what it answers."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 
-from app.contract import PREDICT_CHUNK, Chunk, HostState, MessageRefused
+from app.contract import PREDICT_CHUNK, Chunk, MessageRefused
 from app.errors import ModelUnavailable, TaskGivenUp
-from app.fleet import read
 from app.inference.gateway import CeleryGateway
 from app.settings import Redis, Settings
-from tests.integration.workers import FaultyWorker, Sender
+from tests.integration.workers import FaultyWorker, Sender, celery, lone_host
 from tests.models import build_model
-from tests.processes import ROOT, RedisServer, WorkerProcess, service_environment
+from tests.processes import RedisServer
 from tests.waiting import eventually
 
 
@@ -55,24 +51,6 @@ def gateway(redis_here):
 def chunk(gateway, *texts, ref="tiny-v1", in_s=10.0, request_id="r1"):
     deadline = gateway.now() + in_s
     return Chunk(ref=ref, texts=list(texts), deadline=deadline, request_ids=[request_id])
-
-
-def host(redis_here) -> HostState:
-    with redis_here.client() as client:
-        (state,) = read(client).hosts
-        return state
-
-
-def celery(*args, env=None):
-    """Run `celery -A tasks ...` as an operator would."""
-    return subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "tasks", *args],
-        cwd=ROOT,
-        env=os.environ | (env or {}),
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
 
 
 def test_chunk_is_answered_text_by_text(worker, gateway):
@@ -144,7 +122,7 @@ def test_message_that_cannot_be_understood_is_logged_without_its_texts(
 
 
 def test_heartbeat_tells_device_queues_and_models(worker, redis_here):
-    state = host(redis_here)
+    state = lone_host(redis_here)
 
     assert (state.hostname, state.pid, state.device) == (worker.hostname, worker.pid, "cpu")
     assert state.queues == ["predict.cpu", "jobs.cpu"]
@@ -154,12 +132,12 @@ def test_heartbeat_tells_device_queues_and_models(worker, redis_here):
 
 
 def test_heartbeat_goes_on(worker, gateway, redis_here):
-    before = host(redis_here)
+    before = lone_host(redis_here)
     gateway.submit(chunk(gateway, "good day"), "cpu").result(10)
 
-    eventually(lambda: host(redis_here).chunks > before.chunks)
+    eventually(lambda: lone_host(redis_here).chunks > before.chunks)
 
-    assert host(redis_here).beat_at > before.beat_at
+    assert lone_host(redis_here).beat_at > before.beat_at
 
 
 @pytest.mark.parametrize(("command", "expected"), [("ping", "pong"), ("models", "tiny-v1")])
@@ -228,63 +206,6 @@ def _redelivered(sender, redis_here, fault, value):
     message["headers"]["redelivered"] = True
     message["properties"]["delivery_info"] |= {"redelivered": True, "routing_key": "predict.cpu"}
     return message
-
-
-@pytest.mark.parametrize("pool", ["processes", "threads"])
-def test_foreign_pool_is_refused_in_one_sentence(pool, tmp_path):
-    env = service_environment("unix:///nonexistent.sock", tmp_path, tmp_path)
-
-    ended = celery("worker", "-P", pool, env=env)
-
-    said = [line for line in ended.stderr.splitlines() if line.startswith("mlserve: ")]
-    assert ended.returncode == 1
-    assert len(said) == 1
-    assert "own thread pool" in said[0]
-    assert "Traceback" not in ended.stderr
-
-
-@pytest.mark.parametrize(
-    ("env", "words"),
-    [
-        ({"MLSERVE_WORKER__HARD_LIMIT_S": "60"}, "worker.hard_limit_s = 60 must be below"),
-        ({"MLSERVE_MAX_BATCH_SIZE": "0"}, "max_batch_size = '0'"),
-    ],
-    ids=["a task may outlive the visibility timeout", "a wrong setting"],
-)
-def test_impossible_setting_is_refused_in_one_sentence(tmp_path, env, words):
-    where = service_environment("unix:///nonexistent.sock", tmp_path, tmp_path)
-
-    ended = celery("worker", env=where | env)
-
-    assert ended.returncode == 1
-    assert f"mlserve: {words}" in ended.stderr
-    assert "Traceback" not in ended.stderr
-
-
-def test_misspelt_queue_is_refused(tmp_path):
-    env = service_environment("unix:///nonexistent.sock", tmp_path, tmp_path)
-
-    ended = celery("worker", "-Q", "predict.cpo", env=env)
-
-    assert ended.returncode != 0
-    assert "predict.cpo" in ended.stderr
-
-
-def test_bare_worker_waits_for_redis_and_consumes_all_queues(tmp_path):
-    redis = RedisServer()
-    worker = WorkerProcess(redis.url, tmp_path, queues=None, hostname="bare@test")
-    try:
-        worker.launch()
-        eventually(lambda: "Cannot connect" in worker.logs(), timeout_s=60)
-        redis.start()
-        worker.wait_until_ready()
-        state = host(redis)
-    finally:
-        worker.close()
-        redis.close()
-
-    assert state.queues == ["predict.cpu", "predict.gpu", "jobs.cpu", "jobs.gpu"]
-    assert state.models == []  # an empty models directory ends no worker
 
 
 def test_version_that_is_on_its_way_is_waited_for_and_not_refused(

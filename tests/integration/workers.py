@@ -1,10 +1,15 @@
-"""Workers that also know the faulty tasks, and a Celery app to send those."""
+"""Workers that also know the faulty tasks, what sends those, and Celery's own command line."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from app.broker import make_celery
+from app.contract import HostState
+from app.fleet import read
 from app.settings import Redis, Settings
-from tests.processes import WorkerProcess
+from tests.processes import ROOT, RedisServer, WorkerProcess
 
 FAULTS = "tests.integration.faults"
 
@@ -45,3 +50,22 @@ class Sender:
         """Close all connections."""
         self.app.backend.client.close()
         self.app.close()
+
+
+def lone_host(redis: RedisServer) -> HostState:
+    """What the only worker tells of itself."""
+    with redis.client() as client:
+        (state,) = read(client).hosts
+        return state
+
+
+def celery(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `celery -A tasks ...` as an operator would."""
+    return subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "tasks", *args],
+        cwd=ROOT,
+        env=os.environ | (env or {}),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )

@@ -1,4 +1,4 @@
-"""The command line before a server of jobs."""
+"""The command line before a server of jobs, and a job of four texts."""
 
 import pytest
 import yaml
@@ -6,6 +6,8 @@ from click.testing import CliRunner
 
 from cli.main import main
 from tests.job_server import JobServer
+
+TEXTS = ["good", "bad", "poison", "good again"]
 
 
 @pytest.fixture
@@ -15,6 +17,12 @@ def server(monkeypatch):
         monkeypatch.setattr(f"cli.jobs.{name}", value)
     with JobServer() as server:
         yield server
+
+
+@pytest.fixture
+def job_id(server):
+    """A job of `TEXTS`, the third of which fails."""
+    return server.submit("key", {}, [{"text": text} for text in TEXTS])
 
 
 @pytest.fixture

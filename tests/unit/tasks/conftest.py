@@ -4,6 +4,7 @@ import pytest
 
 from app import fleet
 from app.models import desired as document
+from app.models import rollout
 from app.models.catalog import Catalog
 from app.models.registry import Registry
 from app.settings import Limits
@@ -45,6 +46,15 @@ class Part:
         """One pass, then what is held and ready."""
         self.reconciler.step()
         return self.ready()
+
+    def begin(self, ref, activate=True):
+        """Ask all hosts for a version, as an operator does; the id of the rollout."""
+        self.catalog.entries(fresh=True)
+        self.catalog.follow(self.desired())
+        entry = self.catalog.get(ref)
+        return rollout.begin(
+            self.client, self.catalog, entry, activate=activate, now=self.now, timeout_s=10
+        )
 
     def ready(self):
         """Refs that are ready."""

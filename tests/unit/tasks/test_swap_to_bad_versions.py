@@ -22,16 +22,8 @@ V3 = Ref("tiny", "v3")
 
 def swap(part, ref=V3):
     """As an operator asks for it; (code and sentence of the refusal, outcome)."""
-    part.catalog.entries(fresh=True)
     try:
-        begun = rollout.begin(
-            part.client,
-            part.catalog,
-            part.catalog.get(ref),
-            activate=True,
-            now=part.now,
-            timeout_s=10,
-        )
+        begun = part.begin(ref)
     except ModelError as error:
         return error.code, str(error)
     part.step()
