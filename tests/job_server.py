@@ -4,34 +4,18 @@ Its model answers "positive" where a text has "good"; a text with "poison" fails
 """
 
 import json
-import sys
-import threading
 import zlib
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+from tests.local_server import Handler, LocalServer
 
 NO_TIMES = dict.fromkeys(
     ["completed_at", "failed_at", "expired_at", "cancelling_at", "cancelled_at", "error"]
 )
-POLL_S = 0.01
 CREATED_AT = 1_800_000_000.0
 
 
-class Server(ThreadingHTTPServer):
-    """Clients that leave are part of the tests."""
-
-    daemon_threads = True
-
-    def __init__(self, job_server):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.job_server = job_server
-
-    def handle_error(self, request, client_address):
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-
-class JobServer:
+class JobServer(LocalServer):
     """Each look at a job computes `step` more texts. What is to go wrong is set from outside.
 
     `lost_answers`: submissions that are carried out and not answered. `busy`: submissions that
@@ -40,21 +24,10 @@ class JobServer:
     """
 
     def __init__(self):
+        super().__init__(JobHandler)
         self.jobs, self.texts, self.keys, self.requests = {}, {}, {}, []
         self.step, self.lost_answers, self.busy, self.rows_per_connection = 1 << 30, 0, 0, None
         self.refused = []
-        self._server = Server(self)
-        self.port = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, args=[POLL_S])
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     def submit(self, key, query, texts):
         if key in self.keys:
@@ -118,14 +91,10 @@ class JobServer:
                 yield row
 
 
-class Handler(BaseHTTPRequestHandler):
-    """One request; `state` is the `JobServer`, which it reads and changes."""
+class JobHandler(Handler):
+    """One request, which reads and changes what the `JobServer` holds."""
 
     protocol_version = "HTTP/1.1"
-
-    @property
-    def state(self):
-        return self.server.job_server
 
     def do_POST(self):
         body = self.chunks()
@@ -138,16 +107,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def take(self, texts):
         """A submission that has come whole."""
-        if self.state.busy:
-            self.state.busy -= 1
+        if self.server.busy:
+            self.server.busy -= 1
             self.answer(409, {"code": "submission_in_progress", "detail": "still running"})
             return
-        job_id = self.state.submit(self.headers["Idempotency-Key"], self.query(), texts)
-        if self.state.lost_answers:
-            self.state.lost_answers -= 1
+        job_id = self.server.submit(self.headers["Idempotency-Key"], self.query(), texts)
+        if self.server.lost_answers:
+            self.server.lost_answers -= 1
             self.close_connection = True
             return
-        self.answer(202, self.state.jobs[job_id])
+        self.answer(202, self.server.jobs[job_id])
 
     def do_GET(self):
         if self.is_refused():
@@ -155,23 +124,24 @@ class Handler(BaseHTTPRequestHandler):
         _, _, job_id, part, *_ = [*urlsplit(self.path).path.split("/"), "", ""]
         query = self.query()
         if not job_id:
-            self.answer(200, {"jobs": self.state.newest(int(query["limit"])), "next_before": None})
-        elif job_id not in self.state.jobs:
+            newest = self.server.newest(int(query["limit"]))
+            self.answer(200, {"jobs": newest, "next_before": None})
+        elif job_id not in self.server.jobs:
             self.answer(404, {"code": "job_not_found", "detail": f"no job {job_id!r}"})
         elif part:
-            self.stream(self.state.rows(job_id, int(query.get("after", -1)), part == "errors"))
+            self.stream(self.server.rows(job_id, int(query.get("after", -1)), part == "errors"))
         else:
-            self.answer(200, self.state.look(job_id))
+            self.answer(200, self.server.look(job_id))
 
     def do_DELETE(self):
         if not self.is_refused():
-            self.answer(202, self.state.cancel(self.path.rpartition("/")[2]))
+            self.answer(202, self.server.cancel(self.path.rpartition("/")[2]))
 
     def is_refused(self, texts=None):
         """Note the request; whether it was answered with one of `refused`."""
-        self.state.requests.append((self.command, self.path, dict(self.headers), texts))
-        if self.state.refused:
-            self.answer(self.state.refused.pop(0), {"code": "a_code", "detail": "a reason"})
+        self.server.requests.append((self.command, self.path, dict(self.headers), texts))
+        if self.server.refused:
+            self.answer(self.server.refused.pop(0), {"code": "a_code", "detail": "a reason"})
             return True
         return False
 
@@ -192,20 +162,13 @@ class Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
         return body
 
-    def answer(self, status, body):
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
     def stream(self, rows):
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         for count, row in enumerate(rows):
             line = json.dumps(row).encode() + b"\n"
-            if count == self.state.rows_per_connection:
+            if count == self.server.rows_per_connection:
                 self.write_chunk(line[:7])
                 self.close_connection = True
                 return
@@ -214,6 +177,3 @@ class Handler(BaseHTTPRequestHandler):
 
     def write_chunk(self, data):
         self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
-
-    def log_message(self, *_):
-        """Say nothing."""

@@ -1,38 +1,31 @@
 """The mixed stream is what its page says, and its targets judge what was measured."""
 
-import http.server
 import json
-import threading
 
 from benchmarks.mixed import MixedTexts, closed_loop
 from benchmarks.mixed_report import TARGETS, markdown
 from benchmarks.texts import Texts
+from tests.local_server import Handler, LocalServer
 
 WORDS = [f"word{at} and more" for at in range(400)]
 
 
-class Server(http.server.ThreadingHTTPServer):
+class TextServer(LocalServer):
     """Answers every text, and refuses one of ten."""
 
     def __init__(self):
+        super().__init__(TextHandler)
         self.texts = []
-        super().__init__(("127.0.0.1", 0), Handler)
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class TextHandler(Handler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.texts.append(body["text"])
         number = int(body["text"].rpartition(" ")[2])
-        self.send_response(503 if number % 10 == 0 else 200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, *_):
-        """Say nothing."""
+        self.answer(503 if number % 10 == 0 else 200, {})
 
 
 def test_one_text_of_five_is_long_and_none_comes_twice():
@@ -50,12 +43,8 @@ def test_one_text_of_five_is_long_and_none_comes_twice():
 
 def test_callers_send_every_text_once_and_count_what_was_refused():
     mixed = MixedTexts(Texts(WORDS))
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        found = closed_loop(server.server_address[1], mixed, 1000, callers := 4, 0.3)
-        server.shutdown()
-        thread.join()
+    with TextServer() as server:
+        found = closed_loop(server.port, mixed, 1000, callers := 4, 0.3)
 
     used = found["texts_used"]
     assert used > callers

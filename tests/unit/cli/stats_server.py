@@ -1,11 +1,9 @@
 """A service as far as `mlserve stats` sees it: a real HTTP server, and what its answers hold."""
 
 import copy
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-POLL_S = 0.01
+from tests.local_server import Handler, LocalServer
+
 WORKER = {
     "hostname": "cpu1@vm", "pid": 7, "device": "cpu", "queues": ["predict.cpu", "jobs.cpu"],
     "ready": ["sentiment-v2"], "retiring": [], "failed": {"sentiment-v3": "torch is missing"},
@@ -36,7 +34,7 @@ def answer(**changes):
     return copy.deepcopy(whole) | changes
 
 
-class StatsServer:
+class StatsServer(LocalServer):
     """Answers `/stats` with `answers` in turn, then with the last one again and again.
 
     An answer that is None breaks the connection off, as a process does that is ended. `enough`
@@ -44,38 +42,25 @@ class StatsServer:
     """
 
     def __init__(self, *answers, enough=lambda: None):
-        self.answers, self.enough = list(answers), enough
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.port = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, args=[POLL_S])
+        super().__init__(StatsHandler)
+        self.answers, self.enough, self.last = list(answers), enough, None
 
-    def __enter__(self):
-        self._thread.start()
-        return self
+    def next_answer(self):
+        """What is answered now."""
+        told = self.answers.pop(0) if self.answers else self.last
+        if not self.answers and told is self.last:
+            self.enough()
+        self.last = told
+        return told
 
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
-    def _handler(server):
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                assert self.path == "/stats"
-                told = server.answers.pop(0) if server.answers else server.last
-                if not server.answers and told is getattr(server, "last", None):
-                    server.enough()
-                server.last = told
-                if told is None:
-                    self.close_connection = True
-                    return
-                body = json.dumps(told).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+class StatsHandler(Handler):
+    """Any request but that for `/stats` is a mistake of the test."""
 
-            def log_message(self, *_):
-                pass
-
-        return Handler
+    def do_GET(self):
+        assert self.path == "/stats"
+        told = self.server.next_answer()
+        if told is None:
+            self.close_connection = True
+        else:
+            self.answer(200, told)

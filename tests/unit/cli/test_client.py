@@ -1,8 +1,6 @@
 """The HTTP client against a small real server: what it makes of answers that are not 200."""
 
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import socket
 
 import msgspec
 import pytest
@@ -10,36 +8,25 @@ import pytest
 from app.errors import RequestRefused, ServiceUnreachable
 from app.settings import Server, Settings
 from cli.client import ServiceClient, service_url
+from tests.local_server import Handler, LocalServer
 
 ANSWERS = {
     "/fields": (422, {"code": "invalid_fields", "errors": {"text": ["is blank.", "is short."]}}),
     "/detail": (503, {"code": "no_worker", "detail": "no worker holds sentiment-v2"}),
-    "/html": (502, "<html>bad gateway</html>"),
+    "/html": (502, b"<html>bad gateway</html>"),
     "/good": (200, {"label": "positive"}),
 }
 
 
-class Handler(BaseHTTPRequestHandler):
+class Canned(Handler):
     def do_GET(self):
-        status, body = ANSWERS[self.path]
-        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_):
-        """Say nothing."""
+        self.answer(*ANSWERS[self.path])
 
 
 @pytest.fixture
 def client():
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield ServiceClient(Settings(server=Server(port=server.server_port)))
-        server.shutdown()
-        thread.join()
+    with LocalServer(Canned) as server:
+        yield ServiceClient(Settings(server=Server(port=server.port)))
 
 
 def test_good_answer_is_decoded(client):
@@ -69,8 +56,8 @@ def test_nobody_there_names_the_address_and_the_command():
 
 
 def test_silent_service_is_given_up():
-    with HTTPServer(("127.0.0.1", 0), Handler) as mute:
-        settings = Settings(server=Server(port=mute.server_port))
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        settings = Settings(server=Server(port=mute.getsockname()[1]))
         client = ServiceClient(settings, read_timeout_s=0.2)
 
         with pytest.raises(ServiceUnreachable, match="no answer in time"):

@@ -1,8 +1,6 @@
 """`mlserve drift` against a real server that gives one answer."""
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import msgspec
 import pytest
@@ -16,6 +14,7 @@ from app.monitoring.quality import Figure, Performance
 from app.monitoring.quality import Window as QualityWindow
 from app.settings import Drift
 from cli.main import main
+from tests.local_server import Handler, LocalServer
 from tests.models import LABELS
 from tests.references import make_reference
 
@@ -53,39 +52,29 @@ def report(counts, performance=None):
     return msgspec.json.encode(told)
 
 
-class Service(ThreadingHTTPServer):
+class Service(LocalServer):
     """Answers every GET with `answer`, and remembers the path."""
 
     answer, paths = b"", ()
 
 
-class Handler(BaseHTTPRequestHandler):
+class DriftHandler(Handler):
     def do_GET(self):
         self.server.paths += (self.path,)
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(self.server.answer)))
-        self.end_headers()
-        self.wfile.write(self.server.answer)
-
-    def log_message(self, *_):
-        """Nothing."""
+        self.answer(200, self.server.answer)
 
 
 @pytest.fixture
 def service():
-    with Service(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=[0.01])
-        thread.start()
+    with Service(DriftHandler) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
 def drift(service, tmp_path):
     """Runs the verb where the service has counted this."""
     config = tmp_path / "config.yaml"
-    config.write_text(yaml.safe_dump({"server": {"port": service.server_port}}))
+    config.write_text(yaml.safe_dump({"server": {"port": service.port}}))
 
     def run(counts, *args, performance=None):
         service.answer = report(counts, performance)
