@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MODULES = sorted(
-    path.relative_to(ROOT) for top in ("app", "tasks", "cli") for path in (ROOT / top).rglob("*.py")
-)
+
+
+def modules(*tops):
+    return sorted(path.relative_to(ROOT) for top in tops for path in (ROOT / top).rglob("*.py"))
+
+
+MODULES = modules("app", "tasks", "cli")
 TAGS = {
     "app": ("API process. ", "Worker process. ", "Shared. "),
     "tasks": ("Worker process. ",),
@@ -30,7 +34,7 @@ def test_module_says_where_it_runs(module):
     assert docstring.startswith(TAGS[module.parts[0]])
 
 
-@pytest.mark.parametrize("module", MODULES, ids=str)
+@pytest.mark.parametrize("module", MODULES + modules("benchmarks", "tests"), ids=str)
 def test_module_and_its_functions_are_short(module):
     functions = [
         node
