@@ -154,7 +154,7 @@ class Coalescer:
                     complete += self._answer(slot, known[slot.key])
             rest = [slot for slot in flight.slots if slot.key not in known]
             if not rest:
-                self._lanes[flight.route].in_flight -= 1
+                self._lanes[flight.route].landed(flight.lands_at)
         wake(complete)
         return flight._replace(slots=rest)
 
@@ -184,9 +184,10 @@ class Coalescer:
         for route in sorted(ready, key=lambda route: self._lanes[route].oldest_at):
             lane = self._lanes[route]
             if slots := self._take(route, lane):
-                lane.in_flight += 1
+                lands_at = lane.departed(slots, moment)
                 deadline = max(slot.deadline for slot in slots)
-                return Flight(route, slots, moment, deadline, self._is_cut(lane, slots))
+                is_cut = self._is_cut(lane, slots)
+                return Flight(route, slots, moment, deadline, is_cut, lands_at)
         return None
 
     def _take(self, route: Route, lane: Lane) -> list[Slot]:
@@ -231,7 +232,7 @@ class Coalescer:
             self._hooks.landed(list(zip(keys, result.outcomes, strict=True)), is_busy)
         finally:
             with self._wake:
-                lane.in_flight -= 1
+                lane.landed(flight.lands_at)
                 lane.window.landed(round_trip_s, computed_s, is_busy, lane.workers)
                 lane.size.landed(sum(slot.cost for slot in flight.slots), computed_s)
                 for slot, outcome in zip(flight.slots, result.outcomes, strict=True):
@@ -243,7 +244,7 @@ class Coalescer:
     def _failed(self, flight: Flight, error: ServingError) -> None:
         with self._wake:
             lane = self._lanes[flight.route]
-            lane.in_flight -= 1
+            lane.landed(flight.lands_at)
             lane.window.lost()
             for slot in flight.slots:
                 self._open.pop(slot.key, None)

@@ -11,10 +11,11 @@ from app.inference.window import ChunkSize, Window
 
 # A long text waits for shorter ones that come later so many times what it takes itself.
 PATIENCE = 20
-# Sent before a worker has nothing to do, so that it need not wait for it.
-SPARE_CHUNKS = 1
-# A spare chunk that takes less costs both sides more than the wait that it saves.
+# A spare chunk is sent while every worker has one, so that none need wait for its next. One that
+# takes less costs both sides more than that wait; where texts cost more than others it leaves so
+# long before a worker should be done: until then shorter texts may come that pass the others.
 MIN_SPARE_S = 0.010
+LEAD_S = 0.010
 
 
 class Route(NamedTuple):
@@ -27,7 +28,8 @@ class Route(NamedTuple):
 class Flight(NamedTuple):
     """A chunk on its way: its slots in the order of its texts.
 
-    `is_cut` where it left others behind because of what they cost, with no other worker free.
+    `is_cut` where it left others behind because of what they cost, with no other worker free;
+    `lands_at` is when it should be back.
     """
 
     route: Route
@@ -35,6 +37,7 @@ class Flight(NamedTuple):
     sent_at: float
     deadline: float
     is_cut: bool = False
+    lands_at: float = 0.0
 
     def chunk(self) -> Chunk:
         """The message; it is worth computing until the last caller has left."""
@@ -56,13 +59,13 @@ class Lane:
     `workers` is the number of those that could take a chunk, when somebody last looked.
     """
 
-    __slots__ = ("_cost", "_held", "_is_even", "in_flight", "size", "window", "workers")
+    __slots__ = ("_cost", "_held", "_is_even", "_landings", "size", "window", "workers")
 
     def __init__(self) -> None:
         self._held: deque[Slot] = deque()
         self._cost = 0.0
         self._is_even = True
-        self.in_flight = 0
+        self._landings: list[float] = []
         self.workers = 0
         self.size = ChunkSize()
         self.window = Window()
@@ -75,6 +78,11 @@ class Lane:
         """Since when the oldest text is held, in monotonic seconds; there must be one."""
         return self._held[0].held_at
 
+    @property
+    def in_flight(self) -> int:
+        """Chunks on their way."""
+        return len(self._landings)
+
     def hold(self, slot: Slot) -> None:
         """Keep a text until `take`."""
         self._held.append(slot)
@@ -86,21 +94,34 @@ class Lane:
         self._add(slot.cost)
 
     def leaves_at(self, max_hold_s: float) -> float:
-        """When the next chunk may leave, in monotonic seconds: at once while the window is open.
+        """When the next chunk may leave, in monotonic seconds.
 
-        While every worker has a chunk, only if it is worth being a spare one; else when the oldest
-        text was held for `max_hold_s`. Where texts cost more than others they stay while one is
-        spare already: sent, they would wait as long, and shorter ones could not pass them any more.
-        Infinite where only a chunk that lands can change it.
+        At once while the window is open and a worker has nothing to do; as a spare one if it is
+        worth it; else when the oldest text was held for `max_hold_s`. Texts that cost more than
+        others stay until a worker should be done, where none is spare. Infinite where only a chunk
+        that lands can change it.
         """
         if not self._held:
             return math.inf
+        idle_workers = max(1, self.workers) - self.in_flight
+        if not self._is_even and idle_workers <= 0:
+            return math.inf if idle_workers else min(self._landings) - LEAD_S
         is_open = self.in_flight < self.window.size
-        if is_open and (self.in_flight < max(1, self.workers) or self._is_worth_a_wait()):
+        if is_open and (idle_workers > 0 or self._is_worth_a_wait()):
             return -math.inf
-        if not self._is_even and self.in_flight >= max(1, self.workers) + SPARE_CHUNKS:
-            return math.inf
         return self._held[0].held_at + max_hold_s
+
+    def departed(self, slots: Iterable[Slot], moment: float) -> float:
+        """A chunk left at `moment`; returns when it should land, in monotonic seconds."""
+        is_first = self.in_flight < max(1, self.workers)
+        starts_at = moment if is_first else max(moment, min(self._landings))
+        lands_at = starts_at + self.size.unit_s * sum(slot.cost for slot in slots)
+        self._landings.append(lands_at)
+        return lands_at
+
+    def landed(self, lands_at: float) -> None:
+        """The chunk that should have landed then is back, or lost."""
+        self._landings.remove(lands_at)
 
     def take(self, max_texts: int) -> list[Slot]:
         """The texts of the next chunk, one at least.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.inference.lanes import PATIENCE, Lane
+from app.inference.lanes import LEAD_S, PATIENCE, Lane
 from app.inference.slots import Ask, Slot
 from app.inference.window import MAX_CHUNK_S
 
@@ -103,16 +103,20 @@ def test_costs_are_forgotten_with_their_texts():
     assert names(held.take(128)) == ["even", "again"]
 
 
-@pytest.mark.parametrize(
-    ("workers", "cost", "leaves_at"), [(2, 40.0, math.inf), (3, 40.0, 5.010), (2, 1.0, 5.010)]
-)
-def test_texts_of_uneven_cost_stay_while_every_worker_has_a_chunk_and_one_is_spare(
-    workers, cost, leaves_at
-):
-    held = lane(slot("held", 5.0, cost), workers=workers)
-    held.window.size, held.in_flight = 1.0, 3
+def test_texts_of_uneven_cost_stay_until_a_worker_should_be_done():
+    held = lane(slot("long", 5.0, 40.0), workers=2)
+    first = held.departed([slot("a", cost=100.0)], 10.0)
+    assert held.leaves_at(0.010) == -math.inf
 
-    assert held.leaves_at(0.010) == leaves_at
+    second = held.departed([slot("b", cost=200.0)], 10.0)
+    assert held.leaves_at(0.010) == first - LEAD_S == 10.1 - LEAD_S
+
+    spare = held.departed([slot("c", cost=50.0)], 10.09)
+    assert held.leaves_at(0.010) == math.inf
+    assert spare == pytest.approx(first + 50 * UNIT_S)
+
+    held.landed(first)
+    assert held.leaves_at(0.010) == min(second, spare) - LEAD_S
 
 
 @pytest.mark.parametrize(
@@ -120,9 +124,29 @@ def test_texts_of_uneven_cost_stay_while_every_worker_has_a_chunk_and_one_is_spa
 )
 def test_spare_chunk_leaves_once_it_is_worth_the_work(workers, texts, leaves_at):
     held = lane(*(slot(str(n), 5.0) for n in range(texts)), workers=workers)
-    held.window.size, held.in_flight = 4.0, 2
+    held.window.size = 4.0
+    for _ in range(2):
+        held.departed([slot("away")], 1.0)
 
     assert held.leaves_at(0.010) == leaves_at
+
+
+def test_text_is_held_while_the_window_is_closed_though_a_worker_is_free():
+    held = lane(slot("a", 5.0), workers=4)
+    held.window.size = 1.0
+    held.departed([slot("away")], 1.0)
+
+    assert held.leaves_at(0.010) == 5.010
+
+
+@given(st.lists(st.tuples(COST, st.booleans()), max_size=40), st.integers(0, 4))
+def test_every_chunk_that_departed_may_land_in_any_order(chunks, workers):
+    held, away = lane(workers=workers), []
+    for number, (cost, is_oldest) in enumerate(chunks):
+        away.append(held.departed([slot("a", cost=cost)], float(number)))
+        if len(away) > 3:
+            held.landed(away.pop(0 if is_oldest else -1))
+        assert held.in_flight == len(away)
 
 
 def test_text_leaves_at_once_while_the_window_is_open():
