@@ -2,14 +2,17 @@
 
     python -m benchmarks.monitoring [--quick]
 
-Each variant is started in turn, round by round, and asked for single texts on 64 connections.
+All variants are up at the same time and asked in turns, in bursts of a second, for single texts on
+64 connections: a machine that slows down for a while slows the neighbours in a round alike. The
+figure is the mean of the rounds' ratios (geometric) and its standard error.
 """
 
 import argparse
+import math
 import statistics
 import sys
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,50 +29,74 @@ from benchmarks.texts import load_texts, text_file
 PORT = 19_200
 REF = "sentiment-v2"
 CONNECTIONS = 64
+BURST_S = 1.0
+ROUNDS = 30
+# From one variant's port to the next: each takes two.
+PORT_STEP = 10
 OFF: Mapping[str, Any] = {"monitoring": {"enabled": False}, "drift": {"enabled": False}}
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "off": OFF,
     "default": {},
     "with feedback": {"monitoring": {"feedback": True}},
 }
-# `mlserve serve` sends task events where Flower is to show them.
 FLOWER = "with feedback and Flower"
 
 
 def main() -> int:
     """Measure and print the table; 1 where all of it costs more than a tenth."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.monitoring", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one round of 2 s")
-    quick = parser.parse_args().quick
-    rates: dict[str, list[float]] = defaultdict(list)
-    for number in range(1 if quick else 5):
-        for name, settings in [*VARIANTS.items(), (FLOWER, VARIANTS["with feedback"])]:
-            rate = measure(name, settings, 2.0 if quick else 4.0)
-            print(f"round {number + 1}: {name}: {rate:.0f}/s", file=sys.stderr)
-            rates[name].append(rate)
-    medians = {name: statistics.median(found) for name, found in rates.items()}
-    rows = ((name, f"{rate:.0f}", f"{rate / medians['off']:.3f}") for name, rate in medians.items())
-    print(table(("variant", "requests/s", "against off"), rows))
-    return int(medians["with feedback"] < 0.9 * medians["off"])
+    parser.add_argument("--quick", action="store_true", help="two rounds")
+    rounds = 2 if parser.parse_args().quick else ROUNDS
+    rates = measure(rounds)
+    rows = []
+    for name, found in rates.items():
+        share, error = ratio(found, rates["off"])
+        rate = statistics.median(found)
+        rows.append((name, f"{rate:.0f}", f"{share:.3f}", f"{error:.3f}"))
+    print(table(("variant", "requests/s", "against off", "standard error"), rows))
+    return int(ratio(rates["with feedback"], rates["off"])[0] < 0.9)
 
 
-def measure(name: str, settings: Mapping[str, Any], seconds: float) -> float:
-    """Good answers a second of one start."""
+def measure(rounds: int) -> dict[str, list[float]]:
+    """Good answers a second by variant, round by round."""
+    rates: dict[str, list[float]] = {}
+    with ExitStack() as stack:
+        sessions = {}
+        for number, name in enumerate([*VARIANTS, FLOWER]):
+            sessions[name] = stack.enter_context(_running(name, PORT + PORT_STEP * number))
+            rates[name] = []
+        for number in range(rounds):
+            # Forwards, then backwards: who comes later in a round has no advantage.
+            for name in list(sessions)[:: -1 if number % 2 else 1]:
+                sessions[name].singles(CONNECTIONS)
+                rates[name].append(sessions[name].results[f"single@{CONNECTIONS}"]["good_per_s"])
+            found = ", ".join(f"{name} {rate[-1]:.0f}/s" for name, rate in rates.items())
+            print(f"round {number + 1}: {found}", file=sys.stderr)
+    return rates
+
+
+def ratio(rates: Sequence[float], others: Sequence[float]) -> tuple[float, float]:
+    """The geometric mean of the ratios of pairs, and its standard error."""
+    logs = [math.log(one / other) for one, other in zip(rates, others, strict=True)]
+    mean = math.exp(statistics.fmean(logs))
+    return mean, mean * statistics.stdev(logs) / math.sqrt(len(logs))
+
+
+@contextmanager
+def _running(name: str, port: int) -> Iterator[Session]:
     texts, _ = load_texts()
-    home = STATE / "run" / "monitoring"
+    home = STATE / "run" / f"monitoring-{port}"
     python = environments.prepare("mlserve")
     models_dir = ROOT / "models"
-    place = Place(python, PORT, home, models_dir, REF, settings)
-    contender = CONTENDERS["mlserve"]
+    contender, settings = CONTENDERS["mlserve"], VARIANTS.get(name, VARIANTS["with feedback"])
     if name == FLOWER:
+        # `mlserve serve` sends task events where Flower is to show them.
         contender = replace(contender, commands=_with_flower(contender))
-    with Running(contender, place) as running:
+    with Running(contender, Place(python, port, home, models_dir, REF, settings)) as running:
         reference = Model(str(models_dir), REF).many
-        session = Session(running, texts, Path(text_file(texts)), reference, seconds)
+        session = Session(running, texts, Path(text_file(texts)), reference, BURST_S)
         session.check()
-        session.singles(CONNECTIONS)
-    rate: float = session.results[f"single@{CONNECTIONS}"]["good_per_s"]
-    return rate
+        yield session
 
 
 def _with_flower(contender: Contender) -> Any:

@@ -94,8 +94,9 @@ class Exporter(PrometheusMetrics):
         if histogram is None:
             histogram = self.metrics.request_seconds.labels(*key[:2])
             self._histograms[key[:2]] = histogram
-        counter.inc()
-        histogram.observe(time.perf_counter() - exchange.started)
+        took_s = time.perf_counter() - exchange.started
+        self.metrics.deferred.add(counter)
+        self.metrics.deferred.observe(histogram, took_s)
 
     def _count(self, response: Response) -> Response:
         self.count(Exchange.of(response))

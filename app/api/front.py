@@ -33,6 +33,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[str, str]]
 
+# How old what others read of this process's counts may be.
+WRITE_COUNTS_EVERY_S = 0.05
 DISCONNECT = "http.disconnect"
 NOTHING: Mapping[str, str] = {}
 # In the WSGI environment, where there is one: a `Departure`.
@@ -47,6 +49,7 @@ class Front:
         self._services = services
         self._tracing = services.tracing
         self._logs_all = services.settings.logging.access
+        self._writes_counts = False
         self._flask: Any = WSGIMiddleware(
             cast(Any, with_end(app.wsgi_app)), workers=services.settings.server.threads
         )
@@ -55,10 +58,14 @@ class Front:
         """The ASGI interface."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
-        elif (path := scope["path"]) in self._views and scope.get("method") == METHOD:
-            await self._answer(path, scope, receive, send)
-        else:
-            await self._flask(scope, _whole(receive), send)
+            return
+        try:
+            if (path := scope["path"]) in self._views and scope.get("method") == METHOD:
+                await self._answer(path, scope, receive, send)
+            else:
+                await self._flask(scope, _whole(receive), send)
+        finally:
+            self._write_counts_soon()
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -66,6 +73,8 @@ class Front:
         await asyncio.to_thread(self._services.predictions.fleet)
         settle(collect=True)
         self._services.start()
+        if self._services.metrics:
+            self._services.metrics.deferred.defer()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await asyncio.to_thread(self._services.close)
@@ -119,6 +128,16 @@ class Front:
         if len(body) > max_bytes:
             raise BodyTooLarge(max_bytes)
         return body
+
+    def _write_counts_soon(self) -> None:
+        if not self._writes_counts and self._services.metrics:
+            self._writes_counts = True
+            asyncio.get_running_loop().call_later(WRITE_COUNTS_EVERY_S, self._write_counts)
+
+    def _write_counts(self) -> None:
+        self._writes_counts = False
+        if self._services.metrics:
+            self._services.metrics.deferred.write()
 
     def _observe(self, exchange: Exchange) -> None:
         if self._services.exporter:

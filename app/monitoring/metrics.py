@@ -21,6 +21,7 @@ from prometheus_client import (
 from prometheus_client.registry import Collector
 
 from app.models.base import Ref
+from app.monitoring.deferred import Deferred
 from app.monitoring.directory import MULTIPROC_VARIABLE, shared_directory
 from app.monitoring.folding import LOST_HELP, LOST_NAME, MergedCollector, Process, claim
 
@@ -69,6 +70,7 @@ class Metrics:
         # A second series for every counter, with the time at which it began: nobody reads it.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
+        self.deferred = Deferred()
         self._looks: list[Collector] = []
         self._directory = shared_directory()
         self._owner = claim(self._directory, process) if self._directory else None
@@ -213,16 +215,16 @@ class Metrics:
         if counter is None:
             counter = self.predictions.labels(*Ref.parse(ref), label)
             self._prediction_counters[ref, label] = counter
-        counter.inc(texts)
+        self.deferred.add(counter, texts)
 
     def count_sources(self, texts: int, remembered: int, joined: int) -> None:
         """Count where the outcomes of a request's texts came from."""
         if remembered:
-            self._hits.inc(remembered)
+            self.deferred.add(self._hits, remembered)
         if joined:
-            self._joined.inc(joined)
+            self.deferred.add(self._joined, joined)
         if texts > remembered + joined:
-            self._misses.inc(texts - remembered - joined)
+            self.deferred.add(self._misses, texts - remembered - joined)
 
     def count_failures(self, ref: str, code: str, texts: int = 1) -> None:
         """Count `texts` that the version `ref` could not classify."""
@@ -261,6 +263,7 @@ class Metrics:
 
     def readable(self) -> CollectorRegistry:
         """The registry to read from: that of all processes together where there are several."""
+        self.deferred.write()
         if self._directory is None:
             return self.registry
         merged = CollectorRegistry()
@@ -270,5 +273,6 @@ class Metrics:
 
     def leave(self) -> None:
         """This process ends because it was asked to, and is not lost."""
+        self.deferred.stop()
         if self._owner is not None:
             self._owner.leave()
