@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from concurrent.futures import Future
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from a2wsgi import WSGIMiddleware
@@ -199,9 +200,15 @@ class Departure:
 
 
 async def _respond(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    raw = [(_raw(name), value.encode("latin-1")) for name, value in headers]
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+@cache
+def _raw(name: str) -> bytes:
+    # Few: they are the names that our own answers have.
+    return name.lower().encode("latin-1")
 
 
 async def _gather(message: Message, receive: Receive, max_bytes: int) -> bytes:
