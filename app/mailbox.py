@@ -1,7 +1,7 @@
 """Shared. The result backend: replies to a waiting API process go straight into its mailbox.
 
 A task whose `reply_to` names a mailbox (a Redis list, one per API process) has its outcome pushed
-there in one round trip and stored nowhere else. Every other result takes Celery's normal way, so
+there at once and stored nowhere else. Every other result takes Celery's normal way, so
 `AsyncResult` and Flower see it as usual. A list, not pub/sub, so that a reply outlives a short
 disconnection of its reader; and it expires, so that a reader which died leaves nothing behind.
 """
@@ -67,9 +67,11 @@ class ReplyWriter:
 
     def _confirm(self) -> list[tuple[str, bytes]]:
         """What has to be written again."""
-        if not self._unread:
+        # Whatever interrupts this, what is unconfirmed stays so.
+        unread, self._unread = self._unread, 0
+        if not unread:
             return self._unconfirmed
-        for _ in range(self._unread):
+        for _ in range(unread):
             try:
                 self._connection.read_response()
             except redis.ResponseError as error:

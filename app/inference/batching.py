@@ -74,7 +74,8 @@ class Coalescer:
         self._hooks = hooks or Hooks()
         self._wake = threading.Condition(threading.Lock())
         self._idle = False
-        self._watches = False
+        # When the sender will look by itself, in monotonic seconds.
+        self._looks_at = math.inf
         self._closed = False
         self._lanes: dict[Route, Lane] = {}
         self._open: dict[bytes, Slot] = {}
@@ -119,11 +120,9 @@ class Coalescer:
             self._thread.start()
 
     def _nudge(self, route: Route) -> None:
-        # Waking a thread costs more than all the rest of `put`: only when there is work for it,
-        # or a text to be held whose time nobody watches yet.
-        if not self._idle or not self._lanes[route]:
-            return
-        if not self._watches or self._leaves_at(route) == -math.inf:
+        # Waking a thread costs more than all the rest of `put`: only when a chunk may leave before
+        # the sender looks by itself.
+        if self._idle and self._leaves_at(route) < self._looks_at:
             self._idle = False
             self._wake.notify()
 
@@ -164,15 +163,15 @@ class Coalescer:
                 flight = self._cut()
                 if flight is not None:
                     return flight
-                left_s = self._left_s()
-                self._idle, self._watches = True, left_s is not None
-                self._wake.wait(left_s)
+                self._looks_at = min(map(self._leaves_at, self._lanes), default=math.inf)
+                self._idle = True
+                self._wake.wait(self._left_s())
                 self._idle = False
         return None
 
     def _left_s(self) -> float | None:
-        at = min(map(self._leaves_at, self._lanes), default=math.inf)
-        return None if at == math.inf else max(0.0, at - time.monotonic())
+        is_watching = self._looks_at < math.inf
+        return max(0.0, self._looks_at - time.monotonic()) if is_watching else None
 
     def _leaves_at(self, route: Route) -> float:
         return self._lanes[route].leaves_at(self._limits.max_hold_s)

@@ -75,3 +75,19 @@ def test_reply_that_redis_refuses_is_logged_and_the_next_one_is_written(writer, 
 
     assert [record.getMessage() for record in caplog.records] == ["reply refused by Redis"]
     assert client.lrange("box", 0, -1) == [b"b", b"c"]
+
+
+def test_interruption_while_answers_are_read_loses_no_reply(writer, client, monkeypatch):
+    writer.write("box", b"a")
+
+    def interrupted(**_):
+        writer._connection.disconnect()
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writer._connection, "read_response", interrupted)
+        with pytest.raises(MemoryError):
+            writer.write("box", b"b")
+    writer.write("box", b"b")
+
+    assert distinct(client, "box") == [b"a", b"b"]

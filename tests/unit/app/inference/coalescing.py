@@ -67,10 +67,10 @@ class Asked(Waiting):
         return self.result()
 
 
-def ask(coalescer, *texts, deadline=FAR, route=ROUTE, request_id="r"):
+def ask(coalescer, *texts, deadline=FAR, route=ROUTE, request_id="r", cost=1.0):
     waiting = Asked(len(texts))
     asks = [
-        Ask(route.ref.encode() + text.encode(), text, waiting, place, deadline, request_id)
+        Ask(route.ref.encode() + text.encode(), text, waiting, place, deadline, request_id, cost)
         for place, text in enumerate(texts)
     ]
     waiting.joined = coalescer.put(route, asks)

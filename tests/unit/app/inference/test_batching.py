@@ -89,6 +89,28 @@ def test_several_texts_at_once_are_held_no_longer_than_max_hold_either(make_coal
     assert workers.texts()[2] == ["held", "held too"]
 
 
+def test_text_is_held_no_longer_though_the_sender_looks_at_another_version_later(
+    make_coalescer, workers
+):
+    coalescer = make_coalescer(max_hold_s=0.05)
+    dear = ROUTE._replace(ref="dear-v1")
+    for _ in range(2):
+        ask(coalescer, "learned", route=dear, cost=10.0)
+        workers.next()
+        workers.land(len(workers.chunks) - 1, inference_s=600.0)
+    for text in ("away", "kept until a worker should be done"):
+        ask(coalescer, text, route=dear, cost=10.0)
+    workers.next()
+    for text in ("a", "b"):
+        ask(coalescer, text)
+        workers.next()
+
+    ask(coalescer, "held")
+
+    workers.next()
+    assert workers.texts()[-1] == ["held"]
+
+
 def test_versions_never_share_a_chunk(make_coalescer, workers):
     coalescer = make_coalescer()
     other = Route("tiny-v2", "cpu")
