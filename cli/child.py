@@ -111,7 +111,9 @@ def _spawn(spec: Spec, output_fd: int) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=output_fd,
         stderr=subprocess.STDOUT,
-        start_new_session=True,
+        # Not a session of its own: Linux shares the cores out between sessions first, and processes
+        # that hand work to each other then wait for their turn.
+        process_group=0,
         preexec_fn=EndWithParent(os.getpid()),
     )
 
