@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from a2wsgi import WSGIMiddleware
 from flask import Flask
 
+from app.api.door import Door
 from app.api.exporter import Exchange, log_access
 from app.api.gate import CUT_OFF, JSON_TYPE, MAX_DRAINED_BYTES, check_type
 from app.api.hot import METHOD, Call, HotView
@@ -49,6 +50,8 @@ class Front:
         self._views = views
         self._services = services
         self._tracing = services.tracing
+        max_wait_s = services.settings.request_timeout_ms / 1000
+        self._door = Door(services.predictions.admission, max_wait_s)
         self._logs_all = services.settings.logging.access
         self._writes_counts = False
         self._flask: Any = WSGIMiddleware(
@@ -90,7 +93,7 @@ class Front:
         try:
             with request_scope(request_id):
                 try:
-                    body = await self._read(given, receive)
+                    body = await self._read(started, given, receive)
                     prefer = _text(given.get(b"prefer"))
                     call = Call(body, prefer, request_id, started, span)
                     answered = await self._views[path](self._services, call)
@@ -117,10 +120,14 @@ class Front:
         headers = {name.decode(): _text(given.get(name)) for name in names}
         return self._tracing.begin(METHOD, path, request_id, headers)
 
-    async def _read(self, given: Mapping[bytes, bytes], receive: Receive) -> bytes:
+    async def _read(self, started: float, given: Mapping[bytes, bytes], receive: Receive) -> bytes:
         check_type(_text(given.get(b"content-type")) or "", _text(given.get(b"content-encoding")))
         max_bytes = self._services.gate.max_body_bytes
-        message = await receive()
+        self._door.enter(started, given.get(b"content-length"))
+        try:
+            message = await receive()
+        finally:
+            self._door.leave(started, time.perf_counter())
         body: bytes = message.get("body", b"")
         # To ask whether all there is was all costs another turn of the event loop.
         is_whole = b"%d" % len(body) == given.get(b"content-length")

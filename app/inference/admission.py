@@ -47,13 +47,21 @@ class Admission:
         wait in the shared queue.
         """
         with self._lock:
-            most = max(self._waiting, queued_chunks * self._texts_per_chunk)
-            # Where nothing waits or workers keep up, an old rate is no reason to refuse.
-            is_behind = self._waiting > 0 and self._now() - self._behind_at < MAX_GAP_S
-            is_late = is_behind and self.wait_s(texts) > wait_s
-            if most + texts > self._max_queued_texts or is_late:
-                raise Overloaded(max(1, math.ceil(self.wait_s())))
+            self._check(texts, wait_s, queued_chunks)
             self._waiting += texts
+
+    def check(self, texts: int, wait_s: float) -> None:
+        """Raise `Overloaded` where `enter` would because of this process alone."""
+        with self._lock:
+            self._check(texts, wait_s)
+
+    def _check(self, texts: int, wait_s: float, queued_chunks: int = 0) -> None:
+        most = max(self._waiting, queued_chunks * self._texts_per_chunk)
+        # Where nothing waits or workers keep up, an old rate is no reason to refuse.
+        is_behind = self._waiting > 0 and self._now() - self._behind_at < MAX_GAP_S
+        is_late = is_behind and self.wait_s(texts) > wait_s
+        if most + texts > self._max_queued_texts or is_late:
+            raise Overloaded(max(1, math.ceil(self.wait_s())))
 
     def leave(self, texts: int) -> None:
         """The texts are answered, or nobody waits for them any more."""

@@ -8,6 +8,10 @@ import asyncio
 import threading
 from collections import deque
 
+# After so many the loop looks at what came meanwhile: who is refused, or asks whether the process
+# is alive, waits for so many answers and not for all that there are.
+MAX_AT_ONCE = 16
+
 Loop = asyncio.AbstractEventLoop
 
 
@@ -33,10 +37,13 @@ class Wakeups:
                 self._done.clear()
 
     def _finish(self) -> None:
+        for _ in range(min(len(self._done), MAX_AT_ONCE)):
+            finish(self._done.popleft())
         # First: what is put from now on calls again.
         self._is_called = False
-        while self._done:
-            finish(self._done.popleft())
+        if self._done and not self._is_called:
+            self._is_called = True
+            self.loop.call_soon(self._finish)
 
 
 class Here(threading.local):

@@ -235,12 +235,12 @@ class Metrics:
         counter = self._error_counters.get(code)
         if counter is None:
             counter = self._error_counters[code] = self.errors.labels(code)
-        counter.inc()
+        self.deferred.add(counter)
         if is_rejection:
             rejections = self._rejections.get(code)
             if rejections is None:
                 rejections = self._rejections[code] = self.rejected.labels(code)
-            rejections.inc()
+            self.deferred.add(rejections)
 
     def count_load(self, ref: str, duration_s: float) -> None:
         """The version `ref` was loaded in so many seconds."""

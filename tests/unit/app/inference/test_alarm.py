@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 
-from app.inference.alarm import Alarm
+from app.inference.alarm import MAX_AT_ONCE, Alarm
 
 
 class CountingLoop(asyncio.SelectorEventLoop):
@@ -91,6 +91,26 @@ def test_many_alarms_are_set_with_one_wake_up():
         await waits
 
     assert run(main())[1] == 1
+
+
+def test_loop_looks_at_what_came_meanwhile_before_all_are_answered():
+    async def main():
+        alarms = [Alarm() for _ in range(5 * MAX_AT_ONCE)]
+        waits = [asyncio.create_task(alarm.wait(30)) for alarm in alarms]
+        await asyncio.sleep(0)
+        in_thread(lambda: [alarm.set() for alarm in alarms]).join()
+        answered = []
+        for _ in range(3):
+            await asyncio.sleep(0)
+            answered.append(sum(task.done() for task in waits))
+        await asyncio.gather(*waits)
+        return answered
+
+    answered, wakeups = run(main())
+
+    assert answered[0] <= MAX_AT_ONCE
+    assert 0 < answered[2] <= 3 * MAX_AT_ONCE
+    assert wakeups == 1
 
 
 def test_loop_is_woken_again_after_it_was_woken():

@@ -1,0 +1,45 @@
+"""API process. Refuses before it reads, while this process is behind with what it was sent.
+
+Who is refused has been read and looked at: what is remembered needs no worker. That costs half of
+what an answer does. Where so much comes that the process cannot keep up, all would wait for it:
+answers, refusals, and whoever asks whether the process is alive.
+"""
+
+from math import inf
+
+from app.inference.admission import Admission
+
+# A process is behind when a request waits so long for its turn on the event loop.
+MAX_LAG_S = 0.01
+# Who is refused here tells nothing of the lag: after so long one is let in that does.
+MAX_AGE_S = 0.05
+# Digits of the length of a body that the server takes from the connection even if nobody reads it.
+# The sender of a larger one, who reads when all is sent, might see a reset connection.
+MAX_UNREAD_DIGITS = 5
+
+
+class Door:
+    """For requests of one event loop, each of which waits `max_wait_s` at most."""
+
+    def __init__(self, admission: Admission, max_wait_s: float) -> None:
+        self._admission = admission
+        self._max_wait_s = max_wait_s
+        self._inside = 0
+        self._lag_s = 0.0
+        self._seen_at = -inf
+
+    def enter(self, now: float, length: bytes | None) -> None:
+        """Raise `Overloaded` where it would be refused anyway and there is no time to look at it.
+
+        `now` is in seconds of any clock; `length` is that of the body as its header says, if any.
+        """
+        is_behind = self._lag_s > MAX_LAG_S and now - self._seen_at < MAX_AGE_S
+        if is_behind and length and len(length) <= MAX_UNREAD_DIGITS:
+            # Those who are being read are not counted yet, and came first.
+            self._admission.check(self._inside + 1, self._max_wait_s)
+        self._inside += 1
+
+    def leave(self, entered_at: float, now: float) -> None:
+        """It is being read, or gone: `enter` let it in at `entered_at`."""
+        self._inside -= 1
+        self._lag_s, self._seen_at = now - entered_at, now

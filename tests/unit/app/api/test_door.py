@@ -1,0 +1,113 @@
+"""The door: who is refused unread, and who never is."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.api.door import MAX_AGE_S, MAX_LAG_S, Door
+from app.errors import Overloaded
+from app.inference.admission import Admission
+from app.settings import Limits
+from tests.unit.app.api.asgi import JSON, Exchange, encode, pieces, scope
+from tests.unit.app.api.test_front_life import turns_until, waiting
+from tests.unit.app.api.test_predict_routes import Answering
+
+SHORT, LONG = b"99999", b"100000"
+WAIT_S = 5.0
+
+
+def is_let_in(door, now, length=SHORT):
+    try:
+        door.enter(now, length)
+    except Overloaded:
+        return False
+    return True
+
+
+def door_of(most, waiting=0, lag_s=2 * MAX_LAG_S):
+    """At second 0 of a process in which a request just waited `lag_s` for its turn."""
+    admission = Admission(most)
+    if waiting:
+        admission.enter(waiting, WAIT_S, 0)
+    door = Door(admission, WAIT_S)
+    door.enter(-lag_s, SHORT)
+    door.leave(-lag_s, 0.0)
+    return door
+
+
+@given(st.integers(1, 30), st.data())
+def test_as_many_are_let_in_as_there_is_room_for(most, data):
+    waiting = data.draw(st.integers(0, most))
+    door = door_of(most, waiting)
+
+    let_in = [is_let_in(door, 0.0) for _ in range(most + 3)]
+
+    room = most - waiting
+    assert let_in == [True] * room + [False] * (most + 3 - room)
+
+
+def test_who_was_read_leaves_its_place_to_the_next():
+    door = door_of(1)
+    assert is_let_in(door, 0.0)
+    assert not is_let_in(door, 0.0)
+
+    door.leave(0.0, 2 * MAX_LAG_S)
+
+    assert is_let_in(door, 2 * MAX_LAG_S)
+
+
+@pytest.mark.parametrize("lag_s", [0.0, MAX_LAG_S / 2])
+def test_all_are_let_in_while_the_process_keeps_up(lag_s):
+    """They may be remembered, which takes no worker."""
+    assert is_let_in(door_of(1, waiting=1, lag_s=lag_s), 0.0)
+
+
+def test_somebody_is_let_in_to_see_whether_it_keeps_up_again():
+    door = door_of(1, waiting=1)
+
+    assert not is_let_in(door, MAX_AGE_S / 2)
+    assert is_let_in(door, MAX_AGE_S)
+
+
+@pytest.mark.parametrize("length", [LONG, None, b""])
+def test_body_that_has_to_be_read_before_the_answer_is_let_in(length):
+    assert is_let_in(door_of(1, waiting=1), 0.0, length)
+
+
+class LateExchange(Exchange):
+    """Its body comes when the process has been busy with other things for a while."""
+
+    async def receive(self):
+        loop = asyncio.get_running_loop()
+        until = loop.time() + 2 * MAX_LAG_S
+        await turns_until(lambda: loop.time() > until)
+        return await super().receive()
+
+
+def predict(text, kind=Exchange):
+    body = encode({"text": text})
+    headers = JSON | {"Content-Length": str(len(body))}
+    return kind(scope("/predict", headers=headers.items()), pieces(body))
+
+
+def test_flood_is_told_503_unread_and_counted(make_front):
+    front = make_front(Answering(), limits=Limits(max_queued_texts=1, max_batch_texts=1))
+    flood = [predict(f"text {number}") for number in range(5)]
+
+    async def main():
+        first = asyncio.create_task(predict("first", LateExchange).run(front))
+        await turns_until(lambda: waiting(front) == 1)
+        answers = [await exchange.run(front) for exchange in flood]
+        first.cancel()
+        await asyncio.wait([first])
+        return answers
+
+    answers = asyncio.run(main())
+
+    assert {(answer.status, answer.json["code"]) for answer in answers} == {(503, "overloaded")}
+    assert all(answer.header("Retry-After") == "1" for answer in answers)
+    assert [exchange.taken for exchange in flood] == [0] * 5
+    rejected = front._services.metrics.rejected.labels("overloaded")
+    assert rejected._value.get() == 5
