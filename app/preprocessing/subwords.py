@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from app.errors import LibraryMissing, ManifestInvalid
+from app.preprocessing.padding import batches
 
 STEP = "subword_ids"
 
@@ -46,15 +47,7 @@ class TokenizedTexts:
 
         A batch has at most `max_tokens` with its padding, and at least one text.
         """
-        piece: list[int] = []
-        for row in sorted(range(len(self)), key=self.lengths.__getitem__):
-            # Sorted: the row that comes is the longest one of its batch.
-            if piece and (len(piece) + 1) * self.lengths[row] > max_tokens:
-                yield piece
-                piece = []
-            piece.append(row)
-        if piece:
-            yield piece
+        return batches(self.lengths, max_tokens)
 
     def padded(self, padding: int) -> tuple[Any, Any]:
         """Ids and attention mask, int64 arrays (n, tokens of the longest text)."""

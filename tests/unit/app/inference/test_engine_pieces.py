@@ -142,7 +142,7 @@ def test_text_that_fails_fails_alone_and_teaches_no_budget(real):
 
 
 def test_result_tells_the_tokens_of_its_texts_and_those_that_were_computed(real):
-    result = result_of(watched(real, max_batch_tokens=12), [words(2), words(4), words(14)])
+    result = result_of(watched(real, max_batch_tokens=60), [words(2), words(4), words(14)])
 
     # With [CLS] and [SEP]: one batch of 4 and 6, one of 16.
     assert result.tokens == 4 + 6 + 16

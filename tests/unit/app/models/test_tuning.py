@@ -89,13 +89,20 @@ def test_budget_is_the_one_that_computes_the_most_texts_a_second(curve):
     assert max(rates, key=rates.get) == 256
 
 
-def test_point_tells_what_was_measured(curve):
+def test_larger_batches_pad_more_and_take_longer(curve):
     smallest, largest = curve.points[0], curve.points[-1]
     assert 0 <= smallest.padding_share < largest.padding_share < 1
     assert smallest.batch_ms < largest.batch_ms
-    # All texts are one batch: each is padded to the longest, which is cut at MAX_TOKENS.
+
+
+def test_point_tells_what_was_measured(real, clock):
+    curve = tune(costly(real, clock), [" ".join(TEXTS)], 8.0, WINDOW)
+
+    # All texts are as long as a text may be, and one batch.
     tokens = curve.window_texts * MAX_TOKENS
     seconds = 0.01 + 0.0001 * (tokens + 9 * (tokens - 256))
+    largest = curve.points[-1]
+    assert largest.padding_share == 0
     assert largest.batch_ms == pytest.approx(seconds * 1000)
     assert largest.texts_per_s == pytest.approx(curve.window_texts / seconds)
 
