@@ -9,8 +9,10 @@ from app.contract import Chunk
 from app.inference.slots import Slot
 from app.inference.window import ChunkSize, Window
 
-# A long text waits for shorter ones that come later so many times what it takes itself.
-PATIENCE = 20
+# Texts of one chunk are answered together. So a text that takes longer than this is in none with
+# one that costs so many times less.
+SHORT_S = 0.025
+MAX_COST_RATIO = 4
 # A spare chunk is sent while every worker has one, so that none need wait for its next. One that
 # takes less costs both sides more than that wait; where texts cost more than others it leaves so
 # long before a worker should be done: until then shorter texts may come that pass the others.
@@ -59,13 +61,23 @@ class Lane:
     `workers` is the number of those that could take a chunk, when somebody last looked.
     """
 
-    __slots__ = ("_cost", "_held", "_is_even", "_landings", "size", "window", "workers")
+    __slots__ = (
+        "_cost",
+        "_has_passed",
+        "_held",
+        "_is_even",
+        "_landings",
+        "size",
+        "window",
+        "workers",
+    )
 
     def __init__(self) -> None:
         self._held: deque[Slot] = deque()
         self._cost = 0.0
         self._is_even = True
         self._landings: list[float] = []
+        self._has_passed = False
         self.workers = 0
         self.size = ChunkSize()
         self.window = Window()
@@ -126,13 +138,13 @@ class Lane:
     def take(self, max_texts: int) -> list[Slot]:
         """The texts of the next chunk, one at least.
 
-        Those that came first; where some cost more than others, these let shorter ones pass, by
-        `PATIENCE` times what they take themselves and no longer.
+        Those that came first; where some cost more than others, by turns those that cost least and
+        those that came first, with what costs about the same.
         """
         idle_workers = self.workers - self.in_flight
         left = self.size.max_cost(self._cost, self.workers, idle_workers)
         taken: list[Slot] = []
-        for slot in self._in_order():
+        for slot in self._candidates():
             if len(taken) == max_texts or (taken and slot.cost > left):
                 break
             left -= slot.cost
@@ -148,11 +160,24 @@ class Lane:
         self._cost += cost
         self._is_even = self._is_even and cost == 1.0
 
-    def _in_order(self) -> Iterable[Slot]:
+    def _candidates(self) -> Iterable[Slot]:
         if self._is_even:
             return self._held
-        patience = PATIENCE * self.size.unit_s
-        return sorted(self._held, key=lambda slot: slot.held_at + patience * slot.cost)
+        first = self._first()
+        others = (slot for slot in self._held if slot is not first)
+        return [first, *(slot for slot in others if self._are_alike(slot, first))]
+
+    def _first(self) -> Slot:
+        # By turns: the cheapest alone would keep others waiting without end, and the oldest alone
+        # everybody for as long as the dearest take.
+        oldest, cheapest = self._held[0], min(self._held, key=lambda slot: slot.cost)
+        self._has_passed = not self._has_passed and not self._are_alike(oldest, cheapest)
+        return cheapest if self._has_passed else oldest
+
+    def _are_alike(self, one: Slot, other: Slot) -> bool:
+        """Whether neither waits long for the other's answer."""
+        cheaper, dearer = sorted((one.cost, other.cost))
+        return dearer * self.size.unit_s <= SHORT_S or dearer <= MAX_COST_RATIO * cheaper
 
     def _remove(self, taken: list[Slot]) -> None:
         if self._is_even:

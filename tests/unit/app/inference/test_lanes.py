@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.inference.lanes import LEAD_S, PATIENCE, Lane
+from app.inference.lanes import LEAD_S, MAX_COST_RATIO, SHORT_S, Lane
 from app.inference.slots import Ask, Slot
 from app.inference.window import MAX_CHUNK_S
 
@@ -76,14 +76,43 @@ def test_text_that_is_dearer_than_a_whole_chunk_leaves_alone():
     assert [names(chunk) for chunk in drained(held)] == [["small"], ["huge"]]
 
 
-@pytest.mark.parametrize("later_s", [0.5, 1.5])
-def test_short_text_passes_a_long_one_only_for_a_multiple_of_what_that_takes(later_s):
-    patience_s = PATIENCE * 100 * UNIT_S
-    held = lane(slot("long", 0.0, 101.0), slot("short", later_s * patience_s, 1.0))
+@given(st.lists(COST, min_size=1, max_size=60), st.integers(1, 4))
+def test_no_text_is_in_a_chunk_with_one_that_takes_much_longer(costs, workers):
+    held = lane(*(slot(str(n), n * 0.01, cost) for n, cost in enumerate(costs)), workers=workers)
 
-    first = held.take(1)
+    for chunk in drained(held):
+        first, parts = chunk[0].cost, [text.cost for text in chunk]
+        assert max(parts) * UNIT_S <= SHORT_S or all(
+            max(part, first) <= MAX_COST_RATIO * min(part, first) for part in parts
+        )
 
-    assert names(first) == ["short" if later_s < 1 else "long"]
+
+def test_cheapest_texts_pass_and_then_it_is_the_turn_of_the_oldest():
+    held = lane(*(slot(f"long{n}", n, 80.0) for n in range(2)))
+    for number, cost in enumerate([20.0, 2.0, 3.0, 24.0]):
+        held.hold(slot(f"short{number}", 10.0 + number, cost))
+
+    assert [names(held.take(2)) for _ in range(4)] == [
+        ["short1", "short0"],
+        ["long0"],
+        ["short2", "short3"],
+        ["long1"],
+    ]
+
+
+@given(st.integers(1, 50))
+def test_long_text_is_not_kept_waiting_by_short_ones_that_go_on_coming(shorts):
+    held = lane(slot("long", 0.0, 80.0))
+    for number in range(shorts):
+        held.hold(slot(f"short{number}", 1.0, 2.0))
+
+    assert "long" in names(held.take(8)) + names(held.take(8))
+
+
+def test_texts_that_take_little_time_leave_in_the_order_in_which_they_came():
+    held = lane(*(slot(str(n), n, cost) for n, cost in enumerate([25.0, 1.0, 9.0, 2.0])))
+
+    assert names(held.take(3)) == ["0", "1", "2"]
 
 
 def test_text_that_is_held_again_is_the_oldest():
