@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from flask import Flask, Response, request
-from prometheus_client.exposition import choose_encoder
 from prometheus_flask_exporter import PrometheusMetrics
 
 from app.api.line_budget import LineBudget
 from app.api.scope import STARTED
+from app.monitoring.exposition import Exposition
 from app.monitoring.metrics import Metrics
 from app.monitoring.port import SharedPort
 from app.settings import Settings
@@ -59,6 +59,7 @@ class Exporter(PrometheusMetrics):
         self._counters: dict[tuple[str, str, int], Any] = {}
         self._histograms: dict[tuple[str, str], Any] = {}
         self._port: SharedPort | None = None
+        self._exposition = Exposition()
         super().__init__(app, path=None, group_by=route_of, registry=metrics.registry)
 
     def start(self, settings: Settings) -> None:
@@ -81,8 +82,7 @@ class Exporter(PrometheusMetrics):
         self, accept_header: str | None = None, names: list[str] | None = None
     ) -> tuple[str, str]:
         """The exposition and its content type; `names` is ignored, as several processes need."""
-        encode, content_type = choose_encoder(accept_header or "")
-        return encode(self.metrics.readable()).decode("utf-8"), content_type
+        return self._exposition.encode(self.metrics.readable(), accept_header or "")
 
     def count(self, exchange: Exchange) -> None:
         """Count one answered request."""

@@ -10,17 +10,20 @@ import fcntl
 import logging
 import os
 import struct
+import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 import msgspec
 from prometheus_client import Metric
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
+
+from app.monitoring.counts_file import CountsFile
+from app.monitoring.merging import Merger
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +35,9 @@ LOCK_FILE = "lock"
 STATE_FILE = "folded.json"
 OWNER_PREFIX = "owner_"
 LEFT = b"left"
+MAX_OWNER_BYTES = 64
+FOLDED = "_folded-"
+SUFFIX = ".db"
 # A process that is frozen while it folds must not freeze all others.
 MAX_LOCK_WAIT_S = 1.0
 LOCK_POLL_S = 0.002
@@ -83,34 +89,62 @@ class MergedCollector(Collector):
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._turn = threading.Lock()
+        self._merger = Merger()
+        # By path and inode: the path of a process may come again.
+        self._files: dict[tuple[str, int], CountsFile] = {}
 
     def collect(self) -> Iterable[Metric]:
         """The merged metrics; nothing where the directory is gone."""
+        with self._turn:
+            self._look()
+            # What is folded from now on was mapped before: it counts where it was.
+            return self._merger.merge(list(self._files.values()))
+
+    def _look(self) -> None:
         with _locked(self._directory) as is_alone:
             try:
                 if is_alone:
                     _fold(self._directory)
-                merged: Iterable[Metric] = MultiProcessCollector.merge(_current(self._directory))  # type: ignore[no-untyped-call]
+                self._files = self._opened()
             except FileNotFoundError:
                 # The directory was emptied, or somebody folds who is slower than we are patient.
-                merged = MultiProcessCollector.merge(_current(self._directory))  # type: ignore[no-untyped-call]
-            return merged
+                self._files = self._opened()
+
+    def _opened(self) -> dict[tuple[str, int], CountsFile]:
+        opened = {}
+        for file in _current(self._directory):
+            # One that was just made is empty for a moment.
+            with suppress(ValueError):
+                opened[file] = self._files.get(file) or CountsFile(file[0])
+        return opened
 
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[bool]:
     """Whether nobody else is at it."""
     until = time.monotonic() + MAX_LOCK_WAIT_S
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (directory / LOCK_FILE).open("ab") as file:
-        while not (is_alone := _try(file)) and time.monotonic() < until:
+    descriptor = _lock_file(directory)
+    try:
+        while not (is_alone := _try(descriptor)) and time.monotonic() < until:
             time.sleep(LOCK_POLL_S)
         yield is_alone
+    finally:
+        os.close(descriptor)
 
 
-def _try(file: IO[bytes] | int) -> bool:
+def _lock_file(directory: Path) -> int:
+    flags = os.O_WRONLY | os.O_CREAT
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.open(directory / LOCK_FILE, flags, 0o600)
+    except FileNotFoundError:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(directory / LOCK_FILE, flags, 0o600)
+
+
+def _try(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
@@ -119,11 +153,12 @@ def _try(file: IO[bytes] | int) -> bool:
 def _fold(directory: Path) -> None:
     state = _state(directory)
     _clean(directory, state)
-    dead = dict(_dead(directory))
+    names = os.listdir(directory)
+    dead = dict(_dead(directory, names))
     if not dead:
         return
     pids = {owner.name.removeprefix(OWNER_PREFIX) for owner in dead}
-    files = [file for file in directory.glob("*.db") if _owner_of(file) in pids]
+    files = [directory / name for name in names if _is_of(pids, name)]
     values: Values = {}
     for file in [*_folded(directory, state.generation), *files]:
         _add(values, file)
@@ -158,42 +193,47 @@ def _clean(directory: Path, state: State) -> None:
     # A process may come that has the pid of one of them.
     if state.included:
         _commit(directory, State(state.generation))
-    current = set(_folded(directory, state.generation))
-    for file in directory.glob("*_folded-*.db"):
-        if file not in current:
-            file.unlink(missing_ok=True)
+    for name in os.listdir(directory):
+        if FOLDED in name and not _counts(name, state):
+            (directory / name).unlink(missing_ok=True)
 
 
-def _dead(directory: Path) -> Iterator[tuple[Path, bytes]]:
+def _dead(directory: Path, names: Iterable[str]) -> Iterator[tuple[Path, bytes]]:
     """The owners that are gone, and what they said of themselves."""
-    for owner in directory.glob(f"{OWNER_PREFIX}*"):
-        with owner.open("rb") as file:
-            if _try(file):
-                yield owner, file.read()
+    for name in names:
+        if not name.startswith(OWNER_PREFIX):
+            continue
+        descriptor = os.open(directory / name, os.O_RDONLY)
+        try:
+            if _try(descriptor):
+                yield directory / name, os.read(descriptor, MAX_OWNER_BYTES)
+        finally:
+            os.close(descriptor)
 
 
-def _current(directory: Path) -> list[str]:
-    """The files that count now."""
+def _current(directory: Path) -> list[tuple[str, int]]:
+    """The files that count now, by path and inode."""
     state = _state(directory)
-    folded = {str(file) for file in _folded(directory, state.generation)}
-    found = []
-    for entry in os.scandir(directory):
-        is_folded = _owner_of(Path(entry.name)).startswith("folded-")
-        if not entry.name.endswith(".db") or entry.name in state.included:
-            continue
-        # One that was just made is empty for a moment.
-        if (is_folded and entry.path not in folded) or not entry.stat().st_size:
-            continue
-        found.append(entry.path)
-    return found
+    with os.scandir(directory) as entries:
+        return [(entry.path, entry.inode()) for entry in entries if _counts(entry.name, state)]
+
+
+def _counts(name: str, state: State) -> bool:
+    if not name.endswith(SUFFIX) or name in state.included:
+        return False
+    return FOLDED not in name or name.endswith(f"{FOLDED}{state.generation}{SUFFIX}")
+
+
+def _is_of(pids: Container[str], name: str) -> bool:
+    return name.endswith(SUFFIX) and _owner_of(name) in pids
 
 
 def _folded(directory: Path, generation: int) -> list[Path]:
-    return list(directory.glob(f"*_folded-{generation}.db"))
+    return list(directory.glob(f"*{FOLDED}{generation}{SUFFIX}"))
 
 
-def _owner_of(file: Path) -> str:
-    return file.stem.rpartition("_")[2]
+def _owner_of(name: str) -> str:
+    return name.removesuffix(SUFFIX).rpartition("_")[2]
 
 
 def _kind_of(file: Path) -> str:
@@ -236,7 +276,7 @@ def _write(directory: Path, generation: int, values: Values) -> None:
     made: dict[str, MmapedDict] = {}
     for (kind, name), (value, stamp) in values.items():
         if kind not in made:
-            file = directory / f"{kind}_folded-{generation}.db"
+            file = directory / f"{kind}{FOLDED}{generation}{SUFFIX}"
             file.unlink(missing_ok=True)
             made[kind] = MmapedDict(str(file))  # type: ignore[no-untyped-call]
         made[kind].write_value(name, value, stamp)  # type: ignore[no-untyped-call]

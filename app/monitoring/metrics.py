@@ -70,10 +70,13 @@ class Metrics:
         # A second series for every counter, with the time at which it began: nobody reads it.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
+        self._merged = CollectorRegistry()
         self.deferred = Deferred()
-        self._looks: list[Collector] = []
         self._directory = shared_directory()
         self._owner = claim(self._directory, process) if self._directory else None
+        if self._directory:
+            # It knows from one scrape what helps it with the next.
+            self._merged.register(MergedCollector(self._directory))
         self._declare_processes()
         self._declare_requests()
         self._declare_predictions()
@@ -248,8 +251,8 @@ class Metrics:
 
     def include(self, collector: Collector) -> None:
         """Read `collector` together with what is counted, once for all processes."""
-        self._looks.append(collector)
-        self.registry.register(collector)
+        for registry in (self.registry, self._merged):
+            registry.register(collector)
 
     def include_all(self, collectors: Iterable[Collector]) -> None:
         """Read several."""
@@ -264,12 +267,7 @@ class Metrics:
     def readable(self) -> CollectorRegistry:
         """The registry to read from: that of all processes together where there are several."""
         self.deferred.write()
-        if self._directory is None:
-            return self.registry
-        merged = CollectorRegistry()
-        for collector in (MergedCollector(self._directory), *self._looks):
-            merged.register(collector)
-        return merged
+        return self.registry if self._directory is None else self._merged
 
     def leave(self) -> None:
         """This process ends because it was asked to, and is not lost."""

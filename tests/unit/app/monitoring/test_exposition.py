@@ -1,0 +1,94 @@
+"""A scrape has exactly the text that prometheus_client's encoders give it."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeHistogramMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
+from prometheus_client.exposition import choose_encoder
+
+from app.monitoring import exposition
+from app.monitoring.exposition import Exposition
+
+OPENMETRICS = "application/openmetrics-text"
+ACCEPTS = [
+    "",
+    "*/*",
+    "text/plain;version=1.0.0;escaping=allow-utf-8",
+    "text/plain;version=1.0.0;escaping=dots",
+    OPENMETRICS,
+    f"{OPENMETRICS};version=1.0.0;escaping=allow-utf-8,text/plain;version=0.0.4;q=0.5",
+    f"{OPENMETRICS};version=1.0.0;escaping=values",
+    f"{OPENMETRICS};version=0.0.1",
+]
+NUMBERS = st.floats(allow_nan=True) | st.integers(-5, 10**9)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+
+
+class Families:
+    def __init__(self):
+        self.families = []
+
+    def collect(self):
+        return self.families
+
+
+def made(value, label, when):
+    plain = GaugeMetricFamily("depth", 'How "deep"\\\nit is.', labels=("queue", "a.b"))
+    plain.add_metric((label, "x"), value)
+    plain.add_metric(("x", label), 1)
+    counter = CounterMetricFamily("sent", "Sent.", labels=("code",))
+    counter.add_metric((label,), value)
+    dated = GaugeMetricFamily("seen", "Seen.", labels=())
+    dated.add_metric((), value, timestamp=when)
+    created = CounterMetricFamily("made", "Made.", value=value, created=when)
+    buckets = [("1.0", 1.0), ("+Inf", 2.0)]
+    info = InfoMetricFamily("build", "Build.", value={"version": label})
+    unit = Metric("took", "Took.", "gauge", "seconds")
+    unit.add_sample("took_seconds", {}, value)
+    return [
+        *(plain, counter, dated, created, info, unit),
+        HistogramMetricFamily("size", "Size.", buckets=buckets, sum_value=value),
+        GaugeHistogramMetricFamily("now", "Now.", buckets=buckets, gsum_value=value),
+        GaugeMetricFamily("dotted.name", "Dotted.", value=value),
+        GaugeMetricFamily("none", "None.", labels=("code",)),
+    ]
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(NUMBERS, TEXTS, st.floats(0, 1e9)), min_size=1, max_size=3))
+def test_text_is_that_of_the_encoder_that_is_asked_for(rounds):
+    told, families = Exposition(), Families()
+    for given_ in rounds:
+        families.families = made(*given_)
+        for accept in ACCEPTS:
+            encode, content_type = choose_encoder(accept)
+
+            assert told.encode(families, accept) == (encode(families).decode(), content_type)
+
+
+def test_callers_can_not_fill_the_memory_with_formats_nor_old_samples():
+    told, families = Exposition(), Families()
+    for number in range(50):
+        families.families = made(1.0, str(number), 0.0)
+        told.encode(families, f"{OPENMETRICS};version=1.0.{number}")
+
+    assert len(told._formats) == exposition.MAX_FORMATS
+    sizes = {len(found._names) for found in told._formats.values()}
+    families.families = made(1.0, "another", 0.0)
+    accept = f"{OPENMETRICS};version=1.0.49"
+    told.encode(families, accept)
+    assert {len(found._names) for found in told._formats.values()} == sizes
+
+
+@pytest.mark.parametrize("accept", ACCEPTS)
+def test_collector_that_says_nothing_has_an_end_where_the_format_has_one(accept):
+    encode, content_type = choose_encoder(accept)
+
+    assert Exposition().encode(Families(), accept) == (encode(Families()).decode(), content_type)
