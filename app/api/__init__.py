@@ -88,5 +88,7 @@ def create_front(
         provider.check(settings)
         tracing = RequestTracing(provider.make_provider("api"))
     app = create_app(settings, gateway, tracing)
-    views = {path: view for blp in BLUEPRINTS for path, view in blp.hot_views.items()}
+    # Of those that are there at all.
+    there = [blp for blp in BLUEPRINTS if blp.name in app.blueprints]
+    views = {at: view for blp in there for at, view in blp.hot_views.items()}
     return Front(app, views, services_of(app))

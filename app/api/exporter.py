@@ -3,9 +3,11 @@
 The exporter's own defaults put raw paths and methods, which callers choose, into labels.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from flask import Flask, Response, request
@@ -23,6 +25,7 @@ access_logger = logging.getLogger("app.api.access")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER_METHOD = "OTHER"
 UNMATCHED = "unmatched"
+MAX_READERS = 2
 # Asked every few seconds by machines, which see the answer themselves.
 PROBES = frozenset({"/health/live", "/health/ready", "/livez", "/readyz", "/healthz", "/metrics"})
 
@@ -60,11 +63,15 @@ class Exporter(PrometheusMetrics):
         self._histograms: dict[tuple[str, str], Any] = {}
         self._port: SharedPort | None = None
         self._exposition = Exposition()
+        # Of their own: a scrape waits for no other request, and those who scrape for one another.
+        self._readers = ThreadPoolExecutor(MAX_READERS, thread_name_prefix="metrics")
         super().__init__(app, path=None, group_by=route_of, registry=metrics.registry)
 
     def start(self, settings: Settings) -> None:
         """Serve `monitoring.port`, where several processes count together and none does yet."""
         if self.metrics.is_shared:
+            # The first scrape reads all there is and connects to Redis: nobody should wait for it.
+            self._readers.submit(self.generate_metrics)
             self._port = SharedPort(settings, self.metrics.readable())
             self._port.start()
 
@@ -83,6 +90,11 @@ class Exporter(PrometheusMetrics):
     ) -> tuple[str, str]:
         """The exposition and its content type; `names` is ignored, as several processes need."""
         return self._exposition.encode(self.metrics.readable(), accept_header or "")
+
+    async def read(self, accept: str | None) -> tuple[str, str]:
+        """The same, without holding the event loop up."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, self.generate_metrics, accept)
 
     def count(self, exchange: Exchange) -> None:
         """Count one answered request."""

@@ -75,7 +75,7 @@ class Api(flask_smorest.Api):
         self._app.register_error_handler(Exception, self._handle_error)
 
     def _handle_error(self, error: Exception) -> Response:
-        body, headers, status, _ = refusal(services_of(self._app), error, _request_id())
+        body, headers, status, *_ = refusal(services_of(self._app), error, _request_id())
         return Response(body, status, headers)
 
 
@@ -87,7 +87,7 @@ class Blueprint(flask_smorest.Blueprint):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.hot_views: dict[str, HotView] = {}
+        self.hot_views: dict[tuple[str, str], HotView] = {}
         self._prepare_doc_cbks.append(self._prepare_body_doc)
         self._prepare_doc_cbks.append(self._prepare_request_id_doc)
 
@@ -96,19 +96,20 @@ class Blueprint(flask_smorest.Blueprint):
         document = super().register_views_in_doc
         api.document_later(lambda: document(api, *given, **options))
 
-    def hot(self, path: str) -> Callable[[HotView], HotView]:
-        """Register a view of `POST path`, which need not wait for Flask (see `app.api.hot`)."""
+    def hot(self, path: str, method: str = METHOD) -> Callable[[HotView], HotView]:
+        """Register a view of `method path`, which need not wait for Flask (see `app.api.hot`)."""
 
         def decorate(view: HotView) -> HotView:
-            self.hot_views[path] = view
+            self.hot_views[method, path] = view
 
             @wraps(view)
             def through_flask() -> Response:
                 has = services()
                 answer = asyncio.run(view(has, Call.of(request.environ, has.gate)))
-                return Response(answer.body, answer.status, answer.headers, content_type=JSON_TYPE)
+                kind = answer.content_type
+                return Response(answer.body, answer.status, answer.headers, content_type=kind)
 
-            self.route(path, methods=[METHOD])(through_flask)
+            self.route(path, methods=[method])(through_flask)
             return view
 
         return decorate

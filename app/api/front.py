@@ -17,8 +17,8 @@ from flask import Flask
 
 from app.api.door import Door
 from app.api.exporter import Exchange, log_access
-from app.api.gate import CUT_OFF, JSON_TYPE, MAX_DRAINED_BYTES, check_type
-from app.api.hot import METHOD, Call, HotView
+from app.api.gate import CUT_OFF, MAX_DRAINED_BYTES, check_type
+from app.api.hot import METHOD, Call, HotView, HotViews
 from app.api.refusal import refusal
 from app.api.scope import HEADER, accepted_id
 from app.api.services import Services
@@ -44,9 +44,9 @@ DEPARTURE = "mlserve.departure"
 
 
 class Front:
-    """Answers `POST` to the paths of `views` by itself."""
+    """Answers what `views` are for by itself."""
 
-    def __init__(self, app: Flask, views: Mapping[str, HotView], services: Services) -> None:
+    def __init__(self, app: Flask, views: HotViews, services: Services) -> None:
         self._views = views
         self._services = services
         self._tracing = services.tracing
@@ -64,8 +64,8 @@ class Front:
             await self._live(receive, send)
             return
         try:
-            if (path := scope["path"]) in self._views and scope.get("method") == METHOD:
-                await self._answer(path, scope, receive, send)
+            if view := self._views.get((scope.get("method", ""), scope["path"])):
+                await self._answer(view, scope, receive, send)
             else:
                 await self._flask(scope, _whole(receive), send)
         finally:
@@ -84,41 +84,42 @@ class Front:
         await asyncio.to_thread(self._services.close)
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _answer(self, path: str, scope: Message, receive: Receive, send: Send) -> None:
-        started = time.perf_counter()
+    async def _answer(self, view: HotView, scope: Message, receive: Receive, send: Send) -> None:
+        started, method, path = time.perf_counter(), scope["method"], scope["path"]
         # Of a header that comes twice, the first one counts.
         given = dict(reversed(scope["headers"]))
         request_id = accepted_id(_text(given.get(b"x-request-id")))
-        span, status, details = self._begin(path, given, request_id), None, NOTHING
+        span, status, details = self._begin(method, path, given, request_id), None, NOTHING
         try:
             with request_scope(request_id):
                 try:
-                    body = await self._read(started, given, receive)
-                    prefer = _text(given.get(b"prefer"))
-                    call = Call(body, prefer, request_id, started, span)
-                    answered = await self._views[path](self._services, call)
-                    answer, headers, status, details = answered
-                    headers.append(("content-type", JSON_TYPE))
+                    body = b""
+                    if method == METHOD:
+                        body = await self._read(started, given, receive)
+                    prefer, accept = _text(given.get(b"prefer")), _text(given.get(b"accept"))
+                    call = Call(body, prefer, request_id, started, span, accept)
+                    answer, headers, status, details, kind = await view(self._services, call)
+                    headers.append(("content-type", kind))
                 except Exception as error:  # noqa: BLE001 - Flask, too, answers whatever a view raises
                     refused = refusal(self._services, error, request_id)
-                    answer, headers, status, details = refused
+                    answer, headers, status, details, _ = refused
                 headers.append(("content-length", str(len(answer))))
                 headers.append((HEADER, request_id))
                 await _respond(send, status, headers, answer)
                 # Last: nobody waits for it.
-                self._observe(Exchange(METHOD, path, status, started, details))
+                self._observe(Exchange(method, path, status, started, details))
         finally:
             if span is not None:
                 span.end(status)
 
     def _begin(
-        self, path: str, given: Mapping[bytes, bytes], request_id: str
+        self, method: str, path: str, given: Mapping[bytes, bytes], request_id: str
     ) -> RequestSpan | None:
-        if self._tracing is None:
+        if self._tracing is None or method != METHOD:
             return None
         names = (b"traceparent", b"tracestate")
         headers = {name.decode(): _text(given.get(name)) for name in names}
-        return self._tracing.begin(METHOD, path, request_id, headers)
+        return self._tracing.begin(method, path, request_id, headers)
 
     async def _read(self, started: float, given: Mapping[bytes, bytes], receive: Receive) -> bytes:
         check_type(_text(given.get(b"content-type")) or "", _text(given.get(b"content-encoding")))

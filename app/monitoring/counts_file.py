@@ -8,7 +8,8 @@ import logging
 import mmap
 import os
 import struct
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 
@@ -23,10 +24,16 @@ Numbers = tuple[float, ...]
 LENGTH = struct.Struct("i")
 HEADER_BYTES = 8
 NUMBERS_BYTES = 16
+# Many times those that the processes of a machine have together.
+MAX_KEYS = 2048
 
 
-class Row(NamedTuple):
-    """What a value counts; `name` is that of the sample, `labels` are sorted."""
+@dataclass(eq=False, slots=True)
+class Row:
+    """What a value counts; `name` is that of the sample, `labels` are sorted.
+
+    Files share those that they have in common, most of the time: they are told apart by identity.
+    """
 
     family: str
     name: str
@@ -77,10 +84,16 @@ class CountsFile:
         numbers_at = key_at + length + 8 - (length + LENGTH.size) % 8
         if length < 0 or numbers_at + NUMBERS_BYTES > end:
             raise struct.error("a row that ends after the file")
-        family, name, labels, help_text = _KEY.decode(self._bytes[key_at : key_at + length])
-        self.rows.append(Row(family, name, tuple(sorted(labels.items())), help_text))
+        self.rows.append(_row(self._bytes[key_at : key_at + length]))
         self._format += f"{numbers_at - self._end}x2d"
         self._end = numbers_at + NUMBERS_BYTES
+
+
+# Processes have the same keys.
+@lru_cache(MAX_KEYS)
+def _row(key: bytes) -> Row:
+    family, name, labels, help_text = _KEY.decode(key)
+    return Row(family, name, tuple(sorted(labels.items())), help_text)
 
 
 def _mapped(path: str) -> mmap.mmap:

@@ -4,8 +4,9 @@ Of a sample all but the value is the same in every scrape, and takes most of the
 the encoder is asked for it once.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
+from typing import NamedTuple
 
 from prometheus_client import Metric
 from prometheus_client.exposition import choose_encoder
@@ -21,6 +22,13 @@ MAX_FORMATS = 3
 # Encoders have a place of their own for these.
 APART = ("_created", "_gsum", "_gcount")
 PLAIN = (None, None, None)
+
+
+class Said(NamedTuple):
+    """The lines before those of the samples of a family, and what stands before each value."""
+
+    heads: dict[tuple[str, str, str, str], str]
+    names: dict[tuple[str, Labels], str]
 
 
 class Exposition:
@@ -46,33 +54,36 @@ class Format:
     def __init__(self, encode: Encode) -> None:
         self._encode = encode
         self._end = encode(_Families([])).decode()
-        self._heads: dict[tuple[str, str, str, str], str] = {}
-        self._names: dict[tuple[str, Labels], str] = {}
+        self._said = Said({}, {})
 
     def encode(self, collector: Collector) -> str:
         """As the encoder would."""
+        # What nobody has any more is forgotten. Another thread may be at it, too.
+        before, said = self._said, Said({}, {})
         parts: list[str] = []
-        # What nobody has any more is forgotten.
-        heads: dict[tuple[str, str, str, str], str] = {}
-        names: dict[tuple[str, Labels], str] = {}
         for family in collector.collect():
-            if not _is_plain(family):
+            if _is_plain(family):
+                parts += self._lines(family, before, said)
+            else:
                 parts.append(self._text(family))
-                continue
-            of = (family.name, family.documentation, family.type, family.unit)
-            head = heads[of] = self._heads.get(of) or self._text(_with(family, []))
-            parts.append(head)
-            for sample in family.samples:
-                key = (sample.name, tuple(sample.labels.items()))
-                name = self._names.get(key) or self._name(family, sample, head)
-                names[key] = name
-                parts.append(f"{name} {floatToGoString(sample.value)}\n")  # type: ignore[no-untyped-call]
-        self._heads, self._names = heads, names
+        self._said = said
         return "".join((*parts, self._end))
 
-    def _name(self, family: Metric, sample: Sample, head: str) -> str:
-        text = self._text(_with(family, [sample._replace(value=0.0)]))
-        return text.removeprefix(head).removesuffix(" 0.0\n")
+    def _lines(self, family: Metric, before: Said, said: Said) -> Iterator[str]:
+        of = (family.name, family.documentation, family.type, family.unit)
+        head = said.heads[of] = before.heads.get(of) or self._text(_with(family, []))
+        yield head
+        keys = [(sample.name, tuple(sample.labels.items())) for sample in family.samples]
+        new = [at for at, key in enumerate(keys) if key not in before.names]
+        names = self._names(family, new, head) if new else {}
+        for at, (key, sample) in enumerate(zip(keys, family.samples, strict=True)):
+            name = said.names[key] = names.get(at) or before.names[key]
+            yield f"{name} {floatToGoString(sample.value)}\n"  # type: ignore[no-untyped-call]
+
+    def _names(self, family: Metric, places: list[int], head: str) -> dict[int, str]:
+        samples = [family.samples[at]._replace(value=0.0) for at in places]
+        lines = self._text(_with(family, samples)).removeprefix(head)[:-1].split("\n")
+        return {at: line.removesuffix(" 0.0") for at, line in zip(places, lines, strict=True)}
 
     def _text(self, family: Metric) -> str:
         return self._encode(_Families([family])).decode().removesuffix(self._end)

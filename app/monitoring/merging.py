@@ -45,16 +45,20 @@ class Plan:
         self._places = count()
         # Of each file: where among the totals the number of each row is added; gauges are apart.
         self._targets: list[list[int]] = []
-        self._families: dict[tuple[str, str], Sums | Gauges] = {}
+        # That of a row which another file had already.
+        self._known: dict[tuple[str, Row], int] = {}
+        self._sums: dict[tuple[str, str], Sums] = {}
+        self._gauges_of: dict[str, Gauges] = {}
+        # In the order in which they are met.
+        self._families: list[Sums | Gauges] = []
         for at, file in enumerate(files):
             self._targets.append([])
             for number, row in enumerate(file.rows):
-                family = self._family(file, row)
-                if isinstance(family, Gauges):
-                    family.add(row, file, Cell(at, 2 * number))
+                if file.kind == GAUGE:
+                    self._gauges(row).add(row, file, Cell(at, 2 * number))
                 else:
-                    self._targets[at].append(family.add(row))
-        for family in self._families.values():
+                    self._targets[at].append(self._target(file.kind, row))
+        for family in self._families:
             family.finish()
         self._size = next(self._places)
 
@@ -64,13 +68,23 @@ class Plan:
         for targets, of_file in zip(self._targets, numbers, strict=True):
             for target, value in zip(targets, of_file[::2], strict=False):
                 totals[target] += value
-        return [family.metric(totals, numbers) for family in self._families.values()]
+        return [family.metric(totals, numbers) for family in self._families]
 
-    def _family(self, file: CountsFile, row: Row) -> "Sums | Gauges":
-        family = self._families.get((file.kind, row.family))
+    def _target(self, kind: str, row: Row) -> int:
+        target = self._known.get((kind, row))
+        if target is None:
+            family = self._sums.get((kind, row.family))
+            if family is None:
+                family = self._sums[kind, row.family] = Sums(kind, row, self._places)
+                self._families.append(family)
+            target = self._known[kind, row] = family.add(row)
+        return target
+
+    def _gauges(self, row: Row) -> "Gauges":
+        family = self._gauges_of.get(row.family)
         if family is None:
-            family = Gauges(row) if file.kind == GAUGE else Sums(file.kind, row, self._places)
-            self._families[file.kind, row.family] = family
+            family = self._gauges_of[row.family] = Gauges(row)
+            self._families.append(family)
         return family
 
 

@@ -1,21 +1,21 @@
 """API process. GET /metrics for Prometheus."""
 
-from flask import Response, abort, request
+from flask import abort
 
 from app.api.extensions import Blueprint
-from app.api.services import services
+from app.api.hot import Answered, Call
+from app.api.services import Services
 from app.errors import ServingError
 
 blp = Blueprint("metrics", __name__, description="For Prometheus")
 
 
-@blp.route("/metrics")
+@blp.hot("/metrics", method="GET")
 @blp.returns({"type": "string"}, content_type="text/plain")
 @blp.raises(ServingError)
-def metrics() -> Response:
+async def metrics(has: Services, call: Call) -> Answered:
     """All metrics, summed over the processes, in the format that the Accept header asks for."""
-    exporter = services().exporter
-    if exporter is None:
+    if has.exporter is None:
         abort(404)
-    text, content_type = exporter.generate_metrics(request.headers.get("Accept"))
-    return Response(text, content_type=content_type)
+    text, content_type = await has.exporter.read(call.accept)
+    return Answered(text.encode(), [], content_type=content_type)

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 from itertools import pairwise
 
 import pytest
@@ -115,6 +116,40 @@ def test_failure_is_told_as_flask_would(make_client, make_front, trouble, path, 
 
     assert_same(flask.post(path, json=body, headers=headers), answer)
     assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/openmetrics-text;version=1.0.0"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_scrape_is_answered_as_flask_would(make_client, make_front, method, accept):
+    given = {"Accept": accept, "X-Request-ID": "r1"}
+
+    through_flask = make_client().open("/metrics", method=method, headers=given)
+    in_front = Client(make_front()).open("/metrics", method, headers=given)
+
+    assert in_front.status == through_flask.status_code == 200
+    assert {name for name, _ in in_front.headers} == {
+        name.lower() for name, _ in through_flask.headers
+    }
+    assert in_front.header("content-type") == through_flask.content_type
+    assert in_front.header("x-request-id") == "r1"
+    names = [
+        [line.rpartition(" ")[0] for line in answer.text.splitlines()]
+        for answer in (through_flask, in_front)
+    ]
+    assert names[0] == names[1]
+    assert bool(names[0]) == (method == "GET")
+
+
+def test_scrape_waits_for_no_request_that_flask_is_busy_with(make_front):
+    front, held = make_front(), threading.Event()
+    threads = front._flask.executor
+    for _ in range(threads._max_workers):
+        threads.submit(held.wait)
+
+    try:
+        assert Client(front).get("/metrics").status == 200
+    finally:
+        held.set()
 
 
 def test_error_that_nobody_expected_is_told_as_flask_would(make_client, make_front, caplog):

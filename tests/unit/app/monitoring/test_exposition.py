@@ -80,11 +80,11 @@ def test_callers_can_not_fill_the_memory_with_formats_nor_old_samples():
         told.encode(families, f"{OPENMETRICS};version=1.0.{number}")
 
     assert len(told._formats) == exposition.MAX_FORMATS
-    sizes = {len(found._names) for found in told._formats.values()}
+    sizes = {len(found._said.names) for found in told._formats.values()}
     families.families = made(1.0, "another", 0.0)
     accept = f"{OPENMETRICS};version=1.0.49"
     told.encode(families, accept)
-    assert {len(found._names) for found in told._formats.values()} == sizes
+    assert {len(found._said.names) for found in told._formats.values()} == sizes
 
 
 @pytest.mark.parametrize("accept", ACCEPTS)

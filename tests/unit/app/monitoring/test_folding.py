@@ -59,11 +59,11 @@ def processes(tmp_path):
     processes.close()
 
 
-def read(directory):
+def read(directory, collector=None):
     """Samples as {(name, label values): value}."""
     return {
         (sample.name, *sample.labels.values()): sample.value
-        for family in MergedCollector(directory).collect()
+        for family in (collector or MergedCollector(directory)).collect()
         for sample in family.samples
     }
 
@@ -137,6 +137,21 @@ def test_pid_that_comes_again_counts_from_nothing(processes, tmp_path):
     processes.count(1, 2)
 
     assert read(tmp_path)["work_total", "a"] == 7
+
+
+def test_collector_that_looked_before_counts_what_others_folded_and_who_came_since_once(
+    processes, tmp_path
+):
+    collector, before = MergedCollector(tmp_path), []
+    for amount in (5, 2, 4):
+        processes.live(1)
+        processes.count(1, amount)
+        before.append(read(tmp_path, collector)["work_total", "a"])
+        processes.kill(1)
+        fold(tmp_path)
+        assert read(tmp_path, collector)["work_total", "a"] == before[-1]
+
+    assert before == [5, 7, 11]
 
 
 def test_own_files_are_never_folded(tmp_path, processes):

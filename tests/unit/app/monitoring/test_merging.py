@@ -45,7 +45,7 @@ def writes(draw):
     return draw(st.sampled_from("123")), kind, key, draw(NUMBERS), stamp
 
 
-ROUNDS = st.lists(st.tuples(st.lists(writes(), max_size=30), st.sampled_from(" 123")), max_size=4)
+ROUNDS = st.lists(st.tuples(st.lists(writes(), max_size=20), st.sampled_from(" 123")), max_size=4)
 
 
 class Files:
@@ -72,7 +72,7 @@ class Files:
         return self._known
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(ROUNDS)
 def test_samples_are_those_of_the_library_while_files_grow_come_and_go(rounds):
     merger = Merger()
