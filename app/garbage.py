@@ -12,7 +12,7 @@ import sys
 # New containers before the youngest are looked at; the default, 700, is reached by every few
 # requests. In a flood they are requests that wait, visited in vain: with 10,000 that took a fifth
 # of the process's time.
-THRESHOLD = 100_000
+THRESHOLD = 25_000
 
 
 def settle(collect: bool = False) -> None:

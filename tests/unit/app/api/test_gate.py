@@ -1,5 +1,6 @@
 """The gate: every bad body is refused with its own error, and nothing else is."""
 
+import gc
 import io
 import json
 import time
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.api.gate import Gate, parse_json
 from app.api.schemas.predict import PredictBody
-from app.errors import BodyTooLarge, MalformedBody
+from app.errors import BadInput, BodyTooLarge, MalformedBody
 from app.settings import Limits
 from tests.bad_inputs import BAD_INPUTS
 
@@ -112,6 +113,20 @@ def test_refusing_a_megabyte_of_wrong_things_is_quick(client):
     assert {answer.status_code for answer in answers} <= {400, 422}
     assert all(len(answer.data) < 20_000 for answer in answers)
     assert time.process_time() - started < 4
+
+
+@pytest.mark.parametrize("body", [b'{"text": ""}', b'{"txt": "a"}', b"[", b'{"text": 1}'])
+def test_refused_body_leaves_nothing_for_the_collector(body):
+    gate = Gate(Limits())
+    with suppress(BadInput):
+        gate.decode(body, PredictBody)
+    gc.collect()
+
+    for _ in range(100):
+        with suppress(BadInput):
+            gate.decode(body, PredictBody)
+
+    assert gc.collect() < 100
 
 
 def test_gate_reads_no_more_than_the_limit_of_an_endless_body():
