@@ -30,6 +30,7 @@ class Machine:
         env = {
             "MLSERVE_DEFAULT_MODEL": "tiny",
             "MLSERVE_MONITORING__PORT": str(self.port),
+            "MLSERVE_MONITORING__FEEDBACK": "true",
             "MLSERVE_REQUEST_TIMEOUT_MS": "10000",
             "PROMETHEUS_MULTIPROC_DIR": str(root / "metrics"),
         }
@@ -53,6 +54,13 @@ class Machine:
 
     def ask(self, port, path="/metrics"):
         return self.http.request("GET", f"http://127.0.0.1:{port}{path}", retries=False, timeout=10)
+
+    def post(self, path, body):
+        """The JSON that the first API process answers."""
+        url = f"http://127.0.0.1:{self.apis[0].port}{path}"
+        answer = self.http.request("POST", url, json=body, retries=False, timeout=10)
+        assert answer.status == 200
+        return answer.json()
 
     def samples(self, port):
         """{(name, label values in the order of their names): value}."""
@@ -192,6 +200,9 @@ def test_scrape_answers_within_50_ms_and_the_port_says_the_same(machine, figures
 
 
 def test_port_is_served_by_workers_alone_whoever_of_them_ends(machine):
+    answer = machine.post("/predict", {"text": "good day"})
+    given = {"prediction_id": answer["prediction_id"], "label": answer["label"]}
+    machine.post("/feedback", given)
     for api in machine.apis:
         api.stop()
 
@@ -204,6 +215,8 @@ def test_port_is_served_by_workers_alone_whoever_of_them_ends(machine):
     # Also what is read from Redis: 10 s are between two looks at drift.
     window = ("mlserve_drift_window_texts", "tiny", "v1")
     eventually(lambda: window in machine.samples(machine.port), 30)
+    feedback = ("mlserve_feedback_total", "tiny", "recorded", "v1")
+    assert machine.samples(machine.port)[feedback] == 1
     for worker in machine.workers:
         worker.kill()
         after = eventually(counted, 20)
