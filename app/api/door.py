@@ -5,9 +5,12 @@ what an answer does. Where so much comes that the process cannot keep up, all wo
 answers, refusals, and whoever asks whether the process is alive.
 """
 
+import asyncio
+from collections import deque
 from math import inf
 
 from app.inference.admission import Admission
+from app.inference.alarm import finish
 
 # A process is behind when a request waits so long for its turn on the event loop.
 MAX_LAG_S = 0.01
@@ -16,6 +19,9 @@ MAX_AGE_S = 0.05
 # Digits of the length of a body that the server takes from the connection even if nobody reads it.
 # The sender of a larger one, who reads when all is sent, might see a reset connection.
 MAX_UNREAD_DIGITS = 5
+# So many are refused in one turn of the event loop, beside twice as many answers. Those who hear no
+# at once ask again at once, and would take the process from those it can answer.
+MAX_AT_ONCE = 32
 
 
 class Door:
@@ -27,6 +33,7 @@ class Door:
         self._inside = 0
         self._lag_s = 0.0
         self._seen_at = -inf
+        self._refused: deque[asyncio.Future[None]] = deque()
 
     def enter(self, now: float, length: bytes | None) -> None:
         """Raise `Overloaded` where it would be refused anyway and there is no time to look at it.
@@ -43,3 +50,18 @@ class Door:
         """It is being read, or gone: `enter` let it in at `entered_at`."""
         self._inside -= 1
         self._lag_s, self._seen_at = now - entered_at, now
+
+    async def wait(self) -> None:
+        """Wait for its turn to be refused, after `enter` did not let it in."""
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
+        self._refused.append(turn)
+        if len(self._refused) == 1:
+            loop.call_soon(self._refuse_some, loop)
+        await turn
+
+    def _refuse_some(self, loop: asyncio.AbstractEventLoop) -> None:
+        for _ in range(min(len(self._refused), MAX_AT_ONCE)):
+            finish(self._refused.popleft())
+        if self._refused:
+            loop.call_soon(self._refuse_some, loop)

@@ -22,7 +22,7 @@ from app.api.hot import METHOD, Call, HotView, HotViews
 from app.api.refusal import refusal
 from app.api.scope import HEADER, accepted_id
 from app.api.services import Services
-from app.errors import BodyTooLarge, MalformedBody
+from app.errors import BodyTooLarge, MalformedBody, Overloaded
 from app.garbage import settle
 from app.logs import request_scope
 from app.tracing.requests import RequestSpan
@@ -124,7 +124,11 @@ class Front:
     async def _read(self, started: float, given: Mapping[bytes, bytes], receive: Receive) -> bytes:
         check_type(_text(given.get(b"content-type")) or "", _text(given.get(b"content-encoding")))
         max_bytes = self._services.gate.max_body_bytes
-        self._door.enter(started, given.get(b"content-length"))
+        try:
+            self._door.enter(started, given.get(b"content-length"))
+        except Overloaded:
+            await self._door.wait()
+            raise
         try:
             message = await receive()
         finally:

@@ -10,7 +10,7 @@ from collections import deque
 
 # After so many the loop looks at what came meanwhile: who is refused, or asks whether the process
 # is alive, waits for so many answers and not for all that there are.
-MAX_AT_ONCE = 16
+MAX_AT_ONCE = 64
 
 Loop = asyncio.AbstractEventLoop
 

@@ -1,12 +1,13 @@
 """The door: who is refused unread, and who never is."""
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.door import MAX_AGE_S, MAX_LAG_S, Door
+from app.api.door import MAX_AGE_S, MAX_AT_ONCE, MAX_LAG_S, Door
 from app.errors import Overloaded
 from app.inference.admission import Admission
 from app.settings import Limits
@@ -74,6 +75,33 @@ def test_somebody_is_let_in_to_see_whether_it_keeps_up_again():
 @pytest.mark.parametrize("length", [LONG, None, b""])
 def test_body_that_has_to_be_read_before_the_answer_is_let_in(length):
     assert is_let_in(door_of(1, waiting=1), 0.0, length)
+
+
+def test_few_are_refused_in_one_turn_of_the_loop():
+    async def main():
+        door, counts = door_of(1), [0]
+        waits = [asyncio.create_task(door.wait()) for _ in range(3 * MAX_AT_ONCE)]
+        while counts[-1] < len(waits):
+            await asyncio.sleep(0)
+            counts.append(sum(task.done() for task in waits))
+        return counts
+
+    counts = asyncio.run(main())
+
+    assert max(after - before for before, after in pairwise(counts)) == MAX_AT_ONCE
+
+
+def test_client_that_leaves_before_it_is_refused_keeps_nobody_waiting():
+    async def main():
+        door = door_of(1)
+        waits = [asyncio.create_task(door.wait()) for _ in range(3)]
+        await asyncio.sleep(0)
+        waits[0].cancel()
+        return await asyncio.wait(waits, timeout=10)
+
+    _, pending = asyncio.run(main())
+
+    assert not pending
 
 
 class LateExchange(Exchange):
