@@ -39,7 +39,7 @@ class Wakeups:
     def _finish(self) -> None:
         for _ in range(min(len(self._done), MAX_AT_ONCE)):
             finish(self._done.popleft())
-        # First: what is put from now on calls again.
+        # Whoever puts from now on calls again; what was put before is looked after here.
         self._is_called = False
         if self._done and not self._is_called:
             self._is_called = True
