@@ -6,11 +6,10 @@ answers, refusals, and whoever asks whether the process is alive.
 """
 
 import asyncio
-from collections import deque
 from math import inf
 
 from app.inference.admission import Admission
-from app.inference.alarm import finish
+from app.inference.alarm import Wakeups
 
 # A process is behind when a request waits so long for its turn on the event loop.
 MAX_LAG_S = 0.01
@@ -33,7 +32,7 @@ class Door:
         self._inside = 0
         self._lag_s = 0.0
         self._seen_at = -inf
-        self._refused: deque[asyncio.Future[None]] = deque()
+        self._refusals: Wakeups | None = None
 
     def enter(self, now: float, length: bytes | None) -> None:
         """Raise `Overloaded` where it would be refused anyway and there is no time to look at it.
@@ -54,14 +53,8 @@ class Door:
     async def wait(self) -> None:
         """Wait for its turn to be refused, after `enter` did not let it in."""
         loop = asyncio.get_running_loop()
+        if self._refusals is None or self._refusals.loop is not loop:
+            self._refusals = Wakeups(loop, MAX_AT_ONCE)
         turn = loop.create_future()
-        self._refused.append(turn)
-        if len(self._refused) == 1:
-            loop.call_soon(self._refuse_some, loop)
+        self._refusals.put(turn)
         await turn
-
-    def _refuse_some(self, loop: asyncio.AbstractEventLoop) -> None:
-        for _ in range(min(len(self._refused), MAX_AT_ONCE)):
-            finish(self._refused.popleft())
-        if self._refused:
-            loop.call_soon(self._refuse_some, loop)

@@ -16,10 +16,11 @@ Loop = asyncio.AbstractEventLoop
 
 
 class Wakeups:
-    """The futures of one event loop that other threads are done with."""
+    """The futures of one event loop that others are done with: `max_at_once` in a turn of it."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, max_at_once: int = MAX_AT_ONCE) -> None:
         self.loop = loop
+        self._max_at_once = max_at_once
         self._call_soon = loop.call_soon_threadsafe
         self._done: deque[asyncio.Future[None]] = deque()
         self._is_called = False
@@ -37,7 +38,7 @@ class Wakeups:
                 self._done.clear()
 
     def _finish(self) -> None:
-        for _ in range(min(len(self._done), MAX_AT_ONCE)):
+        for _ in range(min(len(self._done), self._max_at_once)):
             finish(self._done.popleft())
         # Whoever puts from now on calls again; what was put before is looked after here.
         self._is_called = False
