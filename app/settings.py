@@ -159,6 +159,7 @@ class Tracing(Section, frozen=True):
     """Spans of OpenTelemetry."""
 
     enabled: bool = False
+    max_traces_per_s: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10
 
 
 class Settings(Section, frozen=True):

@@ -9,6 +9,7 @@ figure is the mean of the rounds' ratios (geometric) and its standard error.
 
 import argparse
 import math
+import os
 import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import environments
+from benchmarks.collector import collector
 from benchmarks.contenders import CONTENDERS, Command, Contender, Place
 from benchmarks.paths import ROOT, STATE
 from benchmarks.report import table
@@ -34,12 +36,17 @@ ROUNDS = 30
 # From one variant's port to the next: each takes two.
 PORT_STEP = 10
 OFF: Mapping[str, Any] = {"monitoring": {"enabled": False}, "drift": {"enabled": False}}
+FEEDBACK: Mapping[str, Any] = {"monitoring": {"feedback": True}}
+TRACES: Mapping[str, Any] = FEEDBACK | {"tracing": {"enabled": True}}
+# Each with what the ones before it have, but for the first.
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "off": OFF,
     "default": {},
-    "with feedback": {"monitoring": {"feedback": True}},
+    "and feedback": FEEDBACK,
+    "and traces": TRACES,
+    "and Flower": TRACES,
 }
-FLOWER = "with feedback and Flower"
+FLOWER = "and Flower"
 
 
 def main() -> int:
@@ -54,15 +61,16 @@ def main() -> int:
         rate = statistics.median(found)
         rows.append((name, f"{rate:.0f}", f"{share:.3f}", f"{error:.3f}"))
     print(table(("variant", "requests/s", "against off", "standard error"), rows))
-    return int(ratio(rates["with feedback"], rates["off"])[0] < 0.9)
+    return int(ratio(rates[FLOWER], rates["off"])[0] < 0.9)
 
 
 def measure(rounds: int) -> dict[str, list[float]]:
     """Good answers a second by variant, round by round."""
     rates: dict[str, list[float]] = {}
     with ExitStack() as stack:
+        os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = stack.enter_context(collector())
         sessions = {}
-        for number, name in enumerate([*VARIANTS, FLOWER]):
+        for number, name in enumerate(VARIANTS):
             sessions[name] = stack.enter_context(_running(name, PORT + PORT_STEP * number))
             rates[name] = []
         for number in range(rounds):
@@ -88,7 +96,7 @@ def _running(name: str, port: int) -> Iterator[Session]:
     home = STATE / "run" / f"monitoring-{port}"
     python = environments.prepare("mlserve")
     models_dir = ROOT / "models"
-    contender, settings = CONTENDERS["mlserve"], VARIANTS.get(name, VARIANTS["with feedback"])
+    contender, settings = CONTENDERS["mlserve"], VARIANTS[name]
     if name == FLOWER:
         # `mlserve serve` sends task events where Flower is to show them.
         contender = replace(contender, commands=_with_flower(contender))

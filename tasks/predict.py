@@ -21,7 +21,13 @@ logger = logging.getLogger(__name__)
 SLOW_SHARE = 0.5
 
 
-@app.task(name=PREDICT_CHUNK, base=GuardedTask, bind=True)
+@app.task(
+    name=PREDICT_CHUNK,
+    base=GuardedTask,
+    bind=True,
+    Request="tasks.chunk_events:ChunkRequest",
+    send_events=False,
+)
 def predict_chunk(self: Any, message: Any) -> dict[str, Any]:
     """Answer a `Chunk` with a `ChunkResult`, both as JSON types.
 

@@ -21,8 +21,7 @@ from app.api.scope import RequestScope
 from app.api.services import attach, services_of
 from app.inference.gateway import Gateway
 from app.settings import Settings
-from app.tracing import provider
-from app.tracing.requests import RequestTracing
+from app.tracing.requests import RequestTracing, trace_requests
 
 DESCRIPTION = (
     "Text classification. Every error has one body, RFC 9457 problem details: `code` says which "
@@ -85,8 +84,7 @@ def create_front(
     Raises `ConfigError` where tracing is enabled and OpenTelemetry is not installed.
     """
     if tracing is None and settings.tracing.enabled:
-        provider.check(settings)
-        tracing = RequestTracing(provider.make_provider("api"))
+        tracing = trace_requests(settings)
     app = create_app(settings, gateway, tracing)
     # Of those that are there at all.
     there = [blp for blp in BLUEPRINTS if blp.name in app.blueprints]

@@ -17,6 +17,7 @@ from app.settings import Settings
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.sampling import Sampler
     from opentelemetry.trace import Tracer
 
 LIBRARIES = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
@@ -30,20 +31,27 @@ def check(settings: Settings) -> None:
         raise ConfigError(MISSING)
 
 
-def make_provider(process: str) -> "TracerProvider":
+def make_provider(process: str, beginning: "Sampler | None" = None) -> "TracerProvider":
     """A provider for `process` ("api" or "worker") with an OTLP exporter.
 
-    Sampler, limits, batches, endpoint and resource are read from the environment by the SDK.
+    Limits, batches, endpoint and resource are read from the environment by the SDK, and so is the
+    sampler where OTEL_TRACES_SAMPLER names one. Otherwise a trace is gone on with as its beginning
+    was decided, and `beginning` decides of new ones; None samples them all.
     """
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.environment_variables import OTEL_TRACES_SAMPLER
     from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.sampling import ParentBased
 
     own = Resource({SERVICE_NAME: f"{NAMESPACE}-{process}", "process.pid": os.getpid()})
     # Its own `create` would have our name win over that of OTEL_SERVICE_NAME.
     resource = Resource.create().merge(own).merge(OTELResourceDetector().detect())
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    sampler = None
+    if beginning is not None and not os.environ.get(OTEL_TRACES_SAMPLER):
+        sampler = ParentBased(beginning)
+    provider = TracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return provider
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from app.contract import Chunk, ChunkResult
 from app.inference.timing import Timing
-from app.tracing.provider import carried, epoch_ns, shut_down, tracer_of
+from app.settings import Settings
+from app.tracing.provider import carried, check, epoch_ns, make_provider, shut_down, tracer_of
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -143,3 +144,11 @@ class RequestTracing:
         if done.cancelled() or done.exception() is not None:
             span.set_status(self._trace.StatusCode.ERROR)
         span.end()
+
+
+def trace_requests(settings: Settings) -> RequestTracing:
+    """The spans of this API process; `ConfigError` where OpenTelemetry is not installed."""
+    check(settings)
+    from app.tracing.sampler import AtMost
+
+    return RequestTracing(make_provider("api", AtMost(settings.tracing.max_traces_per_s)))

@@ -10,6 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from app.errors import ConfigError
 from app.settings import Settings, Tracing
 from app.tracing.provider import check, epoch_ns, make_provider, shut_down, tracer_of
+from app.tracing.sampler import AtMost
 from tests.receivers import Receiver
 
 WITHOUT_OTEL = """
@@ -112,3 +113,19 @@ def test_missing_library_is_no_matter_where_tracing_is_disabled(monkeypatch):
     check(Settings())
     with pytest.raises(ConfigError, match="not installed"):
         check(Settings(tracing=Tracing(enabled=True)))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "sampled"), [(None, 2), ("", 2), ("always_on", 5), ("always_off", 0)]
+)
+def test_so_many_traces_begin_in_a_second_unless_the_standard_variable_says_otherwise(
+    monkeypatch, sampler, sampled
+):
+    monkeypatch.delenv("OTEL_TRACES_SAMPLER", raising=False)
+    if sampler is not None:
+        monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
+    tracer = tracer_of(make_provider("api", AtMost(2)))
+
+    spans = [tracer.start_span("one") for _ in range(5)]
+
+    assert sum(span.get_span_context().trace_flags.sampled for span in spans) == sampled

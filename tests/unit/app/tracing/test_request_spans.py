@@ -11,6 +11,7 @@ from app.errors import ServingError
 from app.inference.pending import Pending
 from app.inference.timing import Timing
 from app.tracing.requests import RequestTracing
+from app.tracing.sampler import AtMost
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED, UNSAMPLED = f"00-{TRACE}-{PARENT}-01", f"00-{TRACE}-{PARENT}-00"
@@ -96,6 +97,17 @@ def test_sampler_decides_where_there_is_no_caller(exporter):
     begin(tracing, traceparent=SAMPLED).end(200)
 
     assert len(exporter.get_finished_spans()) == 1
+    provider.shutdown()
+
+
+def test_callers_that_sample_are_followed_however_many_traces_were_begun(exporter):
+    provider = TracerProvider(sampler=ParentBased(AtMost(1)))
+    tracing = RequestTracing(provider)
+
+    begun = [begin(tracing, traceparent=None) is not None for _ in range(3)]
+    followed = [begin(tracing, traceparent=SAMPLED) is not None for _ in range(3)]
+
+    assert (begun, followed) == ([True, False, False], [True, True, True])
     provider.shutdown()
 
 
