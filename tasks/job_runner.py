@@ -32,6 +32,7 @@ from tasks.host import Host
 from tasks.job_events import Dispatcher as EventDispatcher
 from tasks.job_events import JobEvents
 from tasks.job_states import JobStates
+from tasks.job_windows import Windows
 from tasks.loop import Loop
 from tasks.webhooks import Webhooks
 
@@ -39,9 +40,8 @@ logger = logging.getLogger(__name__)
 
 # Beyond worker.hard_limit_s, after which the watchdog ends the process.
 LEASE_MARGIN_S = 5.0
-# A chunk that takes so many times the target is done as far as it got; the rest is sent again.
+# A chunk that takes so many times what one should is done as far as it got; the rest is sent again.
 OVERTIME = 2
-FIRST_BATCH_TEXTS = 64
 MODEL_WAIT_S = 2.0
 RELEASED_S = 2.0
 # A Redis that restarts is waited for so long at each step, all in all below worker.hard_limit_s.
@@ -77,6 +77,7 @@ class JobRunner:
         )
         self._sweeping = Loop("jobs", self._sweep, SWEEP_S)
         self._lease_s = host.settings.worker.hard_limit_s + LEASE_MARGIN_S
+        self._windows = Windows(host.settings)
         self._running: list[Claim] = []
         # What could not be given up because Redis was away.
         self._dropped: list[Claim] = []
@@ -132,8 +133,8 @@ class JobRunner:
             return  # the job has ended
         started = time.perf_counter()
         outcomes = self._compute(model, claim, texts, holder)
-        rate = len(outcomes) / (time.perf_counter() - started)
-        self._commit(self._shortened(claim, holder, len(outcomes)), outcomes, rate)
+        took_s = time.perf_counter() - started
+        self._commit(self._shortened(claim, holder, len(outcomes)), outcomes, took_s)
 
     def _model(self, claim: Claim) -> LoadedModel:
         # The sweeper may not have seen this job yet.
@@ -148,21 +149,21 @@ class JobRunner:
     ) -> list[Outcome]:
         """Outcomes of the chunk, or of as many of its first texts as there is time for.
 
-        Texts may be slower than those that the size of the chunk was learned from: batches grow
-        from small ones, and no chunk comes near the time after which the watchdog ends the process.
+        Texts may be slower than those that the size of the chunk was learned from: no chunk comes
+        near the time after which the watchdog ends the process.
         """
-        target_s, began = self._limits.target_chunk_seconds, time.perf_counter()
-        until = began + OVERTIME * target_s
+        began = time.perf_counter()
+        until = began + OVERTIME * self._windows.max_s
         outcomes: list[Outcome] = []
-        size = FIRST_BATCH_TEXTS if claim.attempt == 1 else 1
         while (at := len(outcomes)) < len(texts) and began < until:
             if claim.attempt > 1:
                 self._mark(claim, holder, claim.first + at)
-            outcomes += self._predict(model, texts[at : at + size])
-            ended = time.perf_counter()
-            if claim.attempt == 1 and ended - began < target_s / 8:
-                size = min(4 * size, self._limits.max_batch_size)
-            began = ended
+                outcomes += self._predict(model, texts[at : at + 1])
+            else:
+                together = texts[at : at + self._windows.fitting(model, texts[at:])]
+                outcomes += self._predict(model, together)
+                self._windows.took(model, together, time.perf_counter() - began)
+            began = time.perf_counter()
         return outcomes
 
     def _predict(self, model: LoadedModel, texts: list[str]) -> list[Outcome]:
@@ -188,7 +189,7 @@ class JobRunner:
             raise ChunkLost
         return shorter
 
-    def _commit(self, claim: Claim, outcomes: Sequence[Outcome], rate: float) -> None:
+    def _commit(self, claim: Claim, outcomes: Sequence[Outcome], took_s: float) -> None:
         truncated = [at for at, outcome in enumerate(outcomes) if outcome.truncated]
         failures = {at: o.error for at, o in enumerate(outcomes) if o.error is not None}
         best = [max(outcome.probabilities or [0.0]) for outcome in outcomes]
@@ -196,8 +197,9 @@ class JobRunner:
             (outcome.probabilities or [0.0]).index(highest)
             for outcome, highest in zip(outcomes, best, strict=True)
         ]
-        # Of a few texts it says little about how many fit into a chunk.
-        tells = claim.attempt == 1 and claim.count >= FIRST_CHUNK_TEXTS
+        # A few texts that were soon done say little about how many fit into a chunk.
+        is_short = claim.count < FIRST_CHUNK_TEXTS and took_s < self._limits.target_chunk_seconds
+        tells = claim.attempt == 1 and not is_short
         status = _patiently(
             partial(
                 self._chunks.commit,
@@ -205,7 +207,7 @@ class JobRunner:
                 encode_results(labels, best, failures, _scores(claim, outcomes), truncated),
                 succeeded=len(outcomes) - len(failures),
                 failed=len(failures),
-                texts_per_s=rate if tells else None,
+                texts_per_s=len(outcomes) / took_s if tells else None,
             )
         )
         self._host.count_chunk()

@@ -1,4 +1,4 @@
-"""API process. What a text will cost a model: its share of a chunk, before it is tokenized."""
+"""Shared. What a text will cost a model: its share of a chunk, before it is tokenized."""
 
 from collections.abc import Callable
 from functools import partial

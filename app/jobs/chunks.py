@@ -22,9 +22,13 @@ MAX_ATTEMPTS = 3
 # What one text can cost: a worker that computed it among others, and those that were lost while it
 # was the one that they computed.
 MAX_LOST_WORKERS = 1 + MAX_ATTEMPTS
-# A chunk whose version has an unknown pace, and the smallest that is cut near the end of a job.
+# A chunk whose version has an unknown pace, and what near the end of a job none need be below.
 FIRST_CHUNK_TEXTS = 64
 MAX_CHUNK_TEXTS = 10_000
+# Of so many texts in the order of their lengths, 1 % is padding that a whole job in that order
+# would not have. A chunk that is slow may take as many times its target to hold that many.
+FULL_CHUNK_TEXTS = 256
+MAX_STRETCH = 8
 # A message that waits in a queue is sent again after so long.
 RESEND_S = 40.0
 # So long a holder that is no longer seen may still commit; and a message that is in no queue may
@@ -82,6 +86,8 @@ class Chunks:
             RESEND_S,
             FIRST_CHUNK_TEXTS,
             MAX_CHUNK_TEXTS,
+            FULL_CHUNK_TEXTS,
+            MAX_STRETCH,
             also=[PACE_PREFIX + spec.digest],
         )
         return [Ticket(job_id, first, spec.queue) for first in found]

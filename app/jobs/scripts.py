@@ -256,13 +256,19 @@ return get('status')
 """
 
 # seconds a chunk should take, chunks in `out` at most, seconds until one is sent again,
-# texts of the first chunk, texts of any chunk at most
+# texts of the first chunk, texts of any chunk at most, texts for which a chunk may take longer, and
+# so many times the seconds at most
 FEED = """
 if get('status') ~= 'in_progress' then return {} end
 local total, cursor, sent = number('total'), number('cursor'), {}
 local pace = tonumber(call('GET', PACE) or '')
-local size = pace and math.floor(pace * ARGV[3]) or tonumber(ARGV[6])
-size = math.max(1, math.min(size, tonumber(ARGV[7])))
+local least, size = tonumber(ARGV[6]), tonumber(ARGV[6])
+if pace then
+  local target = pace * ARGV[3]
+  least = math.min(least, math.ceil(target))
+  size = math.max(target, math.min(ARGV[8], target * ARGV[9]))
+end
+size = math.max(1, math.min(math.floor(size), tonumber(ARGV[7])))
 local room = ARGV[4] - call('ZCARD', OUT)
 while room > 0 do
   local first, r = call('ZRANGE', READY, 0, 0)[1], nil
@@ -273,7 +279,7 @@ while room > 0 do
     -- Smaller towards the end, so that no worker waits long for another one's last chunk.
     local rest = total - cursor
     local fair = math.ceil(2 * rest / ARGV[4])
-    local count = math.min(rest, size, math.max(tonumber(ARGV[6]), math.ceil(size / 8), fair))
+    local count = math.min(rest, size, math.max(least, math.ceil(size / 8), fair))
     first, r = string.format('%d', cursor), {c = count, a = 0, m = -1, w = ''}
     cursor = cursor + count
   else

@@ -5,6 +5,7 @@ import pytest
 from app.jobs import results
 from app.jobs.chunks import (
     FIRST_CHUNK_TEXTS,
+    FULL_CHUNK_TEXTS,
     GRACE_S,
     MAX_ATTEMPTS,
     MAX_CHUNK_TEXTS,
@@ -231,12 +232,28 @@ def test_chunks_grow_to_what_workers_compute_in_the_target_time(book, chunks):
     assert sizes[-1] <= 2 * FIRST_CHUNK_TEXTS  # smaller towards the end
 
 
-def test_slow_version_gets_small_chunks(book, chunks):
-    run_all(book, submit(book, 64))
-    first = submit(book, 64)
-    commit(chunks, begin(chunks, first), texts_per_s=4.0)
+@pytest.mark.parametrize(
+    ("texts_per_s", "texts"),
+    [(0.1, 1), (4.0, 16), (80.0, FULL_CHUNK_TEXTS), (800.0, 400), (1e6, MAX_CHUNK_TEXTS)],
+)
+def test_chunk_takes_longer_where_its_texts_would_be_few(book, chunks, texts_per_s, texts):
+    commit(chunks, begin(chunks, submit(book, 64)), texts_per_s=texts_per_s)
 
-    assert begin(chunks, submit(book, 64)).count == 2
+    assert begin(chunks, submit(book, 100_000)).count == texts
+
+
+def test_last_chunks_of_a_slow_version_take_no_longer_than_others_should(book, chunks):
+    run_all(book, submit(book, 64))
+    commit(chunks, begin(chunks, submit(book, 64)), texts_per_s=80.0)
+    job, sizes = submit(book, 3000), []
+    while tickets := chunks.feed(job.id, job.spec):
+        for ticket in tickets:
+            claim = chunks.claim(job.id, ticket.first, "w1", LEASE_S)
+            sizes.append(claim.count)
+            commit(chunks, claim)
+
+    assert sizes[0] == FULL_CHUNK_TEXTS
+    assert sizes[-1] <= 80.0 * book.limits.target_chunk_seconds
 
 
 def test_job_whose_version_nobody_can_hold_fails_with_the_reason(book, chunks, clock):
