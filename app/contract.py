@@ -54,7 +54,7 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         """Validate a decoded message; `MessageRefused` says what is wrong with it."""
         try:
             received = msgspec.convert(message, cls)
-        except msgspec.ValidationError as error:
+        except ValueError as error:
             raise MessageRefused(str(error)) from error
         if received.v != VERSION:
             raise MessageRefused(f"version {received.v}, this process speaks {VERSION}")

@@ -134,7 +134,7 @@ def _desired(raw: bytes | None) -> Desired | None:
 def _refused(rows: dict[bytes, bytes]) -> dict[str, Refused]:
     found: dict[str, Refused] = {}
     for ref, raw in rows.items():
-        with suppress(msgspec.MsgspecError):
+        with suppress(ValueError):
             found[ref.decode()] = msgspec.json.decode(raw, type=Refused)
     return found
 
@@ -143,5 +143,5 @@ def _decode(raw: bytes | None) -> HostState | None:
     # A host of another version is not ours to route to, and no reason to lose sight of the rest.
     try:
         return msgspec.json.decode(raw or b"", type=HostState)
-    except msgspec.MsgspecError:
+    except ValueError:  # not what is expected, or no UTF-8
         return None

@@ -199,7 +199,7 @@ def believe(value: bytes | None, labels: int, sums_to_one: bool = True) -> Outco
         return None
     try:
         kept = _decode(value)
-    except msgspec.MsgspecError:
+    except ValueError:  # not what is expected, or no UTF-8
         return None
     is_truncated = isinstance(kept, Truncated)
     probabilities = kept.truncated if isinstance(kept, Truncated) else kept

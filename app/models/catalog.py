@@ -199,7 +199,7 @@ def read_active(root: Path) -> dict[str, str]:
     """The active version by model name; empty where the file is missing or unreadable."""
     try:
         return msgspec.json.decode((root / ACTIVE_FILE).read_bytes(), type=dict[str, str])
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, ValueError):
         return {}
 
 

@@ -156,7 +156,7 @@ def decode(raw: bytes) -> Desired:
     try:
         desired = Desired.from_message(msgspec.json.decode(raw))
         _check_refs(desired)
-    except (msgspec.DecodeError, UnsafePath) as error:
+    except (ValueError, UnsafePath) as error:
         raise MessageRefused(str(error)) from error
     return desired
 

@@ -66,7 +66,7 @@ def check(
 def _decode_line(line: bytes, place: str, ref: str, labels: Sequence[str]) -> Golden:
     try:
         row = msgspec.json.decode(line, type=Golden)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         raise GoldenMismatch(ref, f"{place}: {error}") from error
     unknown = {row.label, *row.probabilities} - set(labels)
     if unknown:

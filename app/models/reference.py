@@ -128,7 +128,7 @@ def read(folder: Path, manifest: Manifest) -> Known | None:
     try:
         content = _content(folder / REFERENCE_FILE)
         reference = msgspec.json.decode(content, type=Reference)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, ValueError):
         return None
     if not _is_usable(reference, manifest.labels):
         return None

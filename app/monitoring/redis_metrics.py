@@ -115,7 +115,7 @@ class _Message(msgspec.Struct):
 
 
 def _age_s(raw: bytes | None, now: float) -> float:
-    with suppress(msgspec.MsgspecError):
+    with suppress(ValueError):
         sent_at = msgspec.json.decode(raw or b"", type=_Message).headers.sent_at
         return 0.0 if sent_at is None else max(0.0, now - sent_at)
     return 0.0

@@ -117,9 +117,11 @@ def test_fleet_shows_a_host_while_it_beats(gateway, client):
     eventually(lambda: not gateway.fleet().hosts)
 
 
-def test_fleet_ignores_a_host_of_another_version(gateway, client):
+@pytest.mark.parametrize("other", [b'{"v": 2, "colour": "red"}', b'{"\xff": 1}'])
+def test_fleet_ignores_a_host_of_another_version(gateway, client, other):
     fleet.publish(client, host())
-    client.set("mlserve:host:newer@test", b'{"v": 2, "colour": "red"}')
+    client.sadd("mlserve:hosts", "newer@test")
+    client.set("mlserve:host:newer@test", other)
 
     eventually(lambda: gateway.fleet().hosts)
 

@@ -40,6 +40,7 @@ def test_probabilities_survive_json_exactly(probabilities):
         pytest.param({"v": 2}, "version 2, this process speaks 1", id="newer version"),
         pytest.param({"colour": "red"}, "unknown field `colour`", id="unknown field"),
         pytest.param({"texts": "a"}, "Expected `array`", id="wrong type"),
+        pytest.param({"\ud800": 1}, "surrogates not allowed", id="name that is not Unicode"),
     ],
 )
 def test_foreign_message_is_refused_with_its_reason(change, reason):

@@ -4,7 +4,7 @@ import math
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.broker import redis_client
@@ -134,6 +134,7 @@ def is_probable(outcome, labels):
     )
 
 
+@example(b"\x81\xa1\xff", 2)  # an object whose only name is not UTF-8
 @given(st.binary(max_size=64), st.integers(2, 4))
 def test_any_bytes_are_probabilities_or_nothing(value, labels):
     found = believe(value, labels)

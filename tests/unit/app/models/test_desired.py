@@ -169,6 +169,7 @@ def test_newer_copy_is_never_replaced_by_an_older_state(tmp_path):
         b"",
         b"{",
         b"\xff",
+        b'{"\xff": 1}',
         b"[]",
         b'{"v": 2}',
         b'{"generation": 7, "more": 1}',

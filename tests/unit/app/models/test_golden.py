@@ -117,6 +117,10 @@ def make_too_large(file):
     file.write_bytes(b"\n" * (MAX_GOLDEN_BYTES + 1))
 
 
+def write_other_bytes(file):
+    file.write_bytes(b'{"\xff": 1}')
+
+
 @pytest.mark.parametrize(
     ("damage", "error"),
     [
@@ -124,6 +128,7 @@ def make_too_large(file):
         (replace_by_link, ArtifactInvalid),
         (replace_by_directory, ArtifactInvalid),
         (make_too_large, ArtifactUnsafe),
+        (write_other_bytes, GoldenMismatch),
     ],
 )
 @pytest.mark.timeout(20)

@@ -54,7 +54,7 @@ def test_reference_that_makes_no_sense_is_none(version, changes):
 
 def test_file_that_is_no_reference_is_none(version):
     file = version / REFERENCE_FILE
-    for content in (b"", b"{", b"[]", b" " * (MAX_REFERENCE_BYTES + 1)):
+    for content in (b"", b"{", b"[]", b'{"\xff": 1}', b" " * (MAX_REFERENCE_BYTES + 1)):
         file.write_bytes(content)
         assert found(version) is None
     file.unlink()
