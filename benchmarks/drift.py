@@ -22,8 +22,8 @@ from app.models import reference
 from app.models.base import Manifest, Ref
 from app.models.catalog import Entry
 from app.models.loader import LoadedModel, load
-from app.monitoring.drift_verdict import judge
-from app.monitoring.drift_windows import Window
+from app.monitoring.drift.verdict import judge
+from app.monitoring.drift.windows import Window
 from app.settings import Drift, Limits
 from app.training.run import Plan, run
 from benchmarks.paths import ROOT

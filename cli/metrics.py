@@ -10,7 +10,7 @@ from app import fleet
 from app.broker import redis_client
 from app.errors import PortTaken
 from app.models.catalog import Catalog
-from app.monitoring.folding import MergedCollector
+from app.monitoring.counts.folding import MergedCollector
 from app.monitoring.looks import Looks
 from app.monitoring.port import listen
 from app.monitoring.redis_metrics import TIMEOUT_S

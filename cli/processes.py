@@ -13,7 +13,7 @@ from pathlib import Path
 import app
 from app.config import CONFIG_VARIABLE, Loaded
 from app.models.threads import cores
-from app.monitoring.directory import MULTIPROC_VARIABLE, own_directory
+from app.monitoring.counts.directory import MULTIPROC_VARIABLE, own_directory
 from app.settings import Settings
 from cli.child import Spec
 from cli.embedded_redis import server_argv

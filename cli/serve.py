@@ -13,7 +13,7 @@ import click
 from app import config
 from app.broker import embedded_socket
 from app.errors import RedisNotReady, StartRefused
-from app.monitoring.folding import fold
+from app.monitoring.counts.folding import fold
 from app.tracing import provider
 from cli import embedded_redis, preflight
 from cli.client import service_url

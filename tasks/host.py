@@ -22,7 +22,7 @@ from app.models.catalog import Catalog
 from app.models.device import Device
 from app.models.loader import LoadedModel
 from app.models.registry import Registry
-from app.monitoring.drift_windows import Windows
+from app.monitoring.drift.windows import Windows
 from app.monitoring.looks import Looks
 from app.monitoring.metrics import Metrics
 from app.monitoring.port import SharedPort

@@ -16,7 +16,7 @@ from app import logs
 from app.errors import ConfigError
 from app.models import threads
 from app.models.device import choose
-from app.monitoring.directory import share
+from app.monitoring.counts.directory import share
 from app.settings import Settings
 from tasks import running
 from tasks.loop import Loop

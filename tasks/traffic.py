@@ -6,7 +6,7 @@ from collections.abc import Callable
 import redis
 
 from app.inference.traffic import Traffic
-from app.monitoring.drift_windows import Windows
+from app.monitoring.drift.windows import Windows
 from tasks.loop import Loop
 
 REPORT_S = 2.0

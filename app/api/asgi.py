@@ -2,7 +2,7 @@
 
 from app import logs
 from app.config import load
-from app.monitoring.directory import share
+from app.monitoring.counts.directory import share
 
 _settings = load().settings
 logs.configure(_settings.logging, "api")

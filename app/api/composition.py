@@ -13,7 +13,7 @@ from app.inference.rollouts import Rollouts
 from app.inference.service import Predictions
 from app.inference.tasks import Tasks
 from app.models.catalog import Catalog
-from app.monitoring.drift_reports import DriftReports
+from app.monitoring.drift.reports import DriftReports
 from app.monitoring.looks import Looks
 from app.monitoring.metrics import Metrics
 from app.settings import Settings

@@ -15,7 +15,7 @@ from prometheus_flask_exporter import PrometheusMetrics
 
 from app.api.line_budget import LineBudget
 from app.api.scope import STARTED
-from app.monitoring.exposition import Exposition
+from app.monitoring.counts.exposition import Exposition
 from app.monitoring.metrics import Metrics
 from app.monitoring.port import SharedPort
 from app.settings import Settings

@@ -12,7 +12,7 @@ from app.inference.jobs import BulkJobs
 from app.inference.rollouts import Rollouts
 from app.inference.service import Predictions
 from app.inference.tasks import Tasks
-from app.monitoring.drift_reports import DriftReports
+from app.monitoring.drift.reports import DriftReports
 from app.monitoring.looks import Looks
 from app.monitoring.metrics import Metrics
 from app.settings import Settings

@@ -24,9 +24,9 @@ from app.jobs.records import Job, Row
 from app.models import reference
 from app.models.base import Manifest, Ref
 from app.models.catalog import Catalog
-from app.monitoring.feedback_counts import FeedbackCounts
-from app.monitoring.prediction_ids import Predicted, Signer, mark_of, number_of, shares_of
-from app.monitoring.quality import Performance, performance
+from app.monitoring.feedback.counts import FeedbackCounts
+from app.monitoring.feedback.ids import Predicted, Signer, mark_of, number_of, shares_of
+from app.monitoring.feedback.quality import Performance, performance
 from app.settings import Settings
 
 NUMBERS = 1 << 64

@@ -1,7 +1,7 @@
 """Shared. How often a version was right, and how sure it was: counts that all figures come from.
 
 Training writes those of the held-out texts into reference.json, feedback makes those of live texts
-(`app.monitoring.feedback_counts`), and `app.monitoring.quality` compares the two.
+(`app.monitoring.feedback.counts`), and `app.monitoring.feedback.quality` compares the two.
 """
 
 from collections.abc import Iterable, Sequence

@@ -9,8 +9,8 @@ from prometheus_client.registry import Collector
 from app.broker import redis_client
 from app.fleet import Fleet
 from app.models.catalog import Catalog
-from app.monitoring.drift_metrics import DriftCollector
-from app.monitoring.feedback_metrics import FeedbackCollector
+from app.monitoring.drift.metrics import DriftCollector
+from app.monitoring.feedback.metrics import FeedbackCollector
 from app.monitoring.fleet_metrics import FleetCollector
 from app.monitoring.redis_metrics import RedisCollector
 from app.settings import Settings

@@ -1,7 +1,7 @@
 """Shared. Every metric that a process counts, declared once: name, unit, help, labels, buckets.
 
-A process makes one `Metrics`. In a shared directory (`app.monitoring.directory`) values live in
-files and `readable` sums those of all processes; gauges then need a `multiprocess_mode`. What is
+A process makes one `Metrics`. In a shared directory (`app.monitoring.counts.directory`) values live
+in files and `readable` sums those of all processes; gauges then need a `multiprocess_mode`. What is
 read from Redis is in `fleet_metrics` and `redis_metrics`. No label may take a value that a caller
 chooses freely: every new value is a new time series. docs/monitoring.md explains each.
 """
@@ -21,9 +21,9 @@ from prometheus_client import (
 from prometheus_client.registry import Collector
 
 from app.models.base import Ref
-from app.monitoring.deferred import Deferred
-from app.monitoring.directory import MULTIPROC_VARIABLE, shared_directory
-from app.monitoring.folding import LOST_HELP, LOST_NAME, MergedCollector, Process, claim
+from app.monitoring.counts.deferred import Deferred
+from app.monitoring.counts.directory import MULTIPROC_VARIABLE, shared_directory
+from app.monitoring.counts.folding import LOST_HELP, LOST_NAME, MergedCollector, Process, claim
 
 __all__ = ["LATENCY_BUCKETS_S", "MULTIPROC_VARIABLE", "Distribution", "Metrics"]
 
@@ -100,7 +100,7 @@ class Metrics:
             "Processes that were started, by what they are: api or worker.",
             ("process",),
         )
-        # Counted by whoever finds them (`app.monitoring.folding`).
+        # Counted by whoever finds them (`app.monitoring.counts.folding`).
         self.lost = counter(LOST_NAME, LOST_HELP, ("process",))
 
     def _declare_requests(self) -> None:

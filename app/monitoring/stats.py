@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.samples import Sample
 
 from app.fleet import READY, RETIRING, Fleet
-from app.monitoring.drift_verdict import Verdict
+from app.monitoring.drift.verdict import Verdict
 from app.monitoring.health import Health
 from app.monitoring.looks import Looks
 from app.monitoring.metrics import Metrics

@@ -7,7 +7,7 @@ from app.api.routes.models import MAX_REF_CHARS
 from app.api.schemas.drift import EXAMPLE, DriftSchema
 from app.api.services import services
 from app.errors import BrokerUnavailable, ModelNotFound, ServingError
-from app.monitoring.drift_reports import DriftReport
+from app.monitoring.drift.reports import DriftReport
 
 blp = Blueprint("drift", __name__, description="Live traffic against the training data")
 

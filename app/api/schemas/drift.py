@@ -5,7 +5,7 @@ from typing import Any, get_args
 from marshmallow import Schema, fields
 
 from app.api.schemas.feedback import PerformanceSchema
-from app.monitoring.drift_verdict import Verdict
+from app.monitoring.drift.verdict import Verdict
 
 VERDICTS = list(get_args(Verdict))
 EXAMPLE: dict[str, Any] = {

@@ -5,8 +5,8 @@ from typing import Any, get_args
 import msgspec
 from marshmallow import Schema, fields
 
-from app.monitoring.feedback_counts import OUTCOMES
-from app.monitoring.quality import Verdict
+from app.monitoring.feedback.counts import OUTCOMES
+from app.monitoring.feedback.quality import Verdict
 from app.settings import Limits
 
 OUTCOME_HEADER = "X-Feedback"

@@ -5,7 +5,7 @@ from typing import get_args
 from marshmallow import Schema, fields
 
 from app.api.schemas.jobs import JobSchema
-from app.monitoring.drift_verdict import Verdict
+from app.monitoring.drift.verdict import Verdict
 
 
 def _counts(description: str) -> fields.Dict:

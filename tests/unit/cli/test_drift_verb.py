@@ -7,11 +7,11 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from app.monitoring.drift_reports import DriftReport
-from app.monitoring.drift_verdict import judge
-from app.monitoring.drift_windows import Window
-from app.monitoring.quality import Figure, Performance
-from app.monitoring.quality import Window as QualityWindow
+from app.monitoring.drift.reports import DriftReport
+from app.monitoring.drift.verdict import judge
+from app.monitoring.drift.windows import Window
+from app.monitoring.feedback.quality import Figure, Performance
+from app.monitoring.feedback.quality import Window as QualityWindow
 from app.settings import Drift
 from cli.main import main
 from tests.local_server import Handler, LocalServer

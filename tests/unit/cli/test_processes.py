@@ -3,7 +3,7 @@
 import pytest
 
 from app.config import load
-from app.monitoring.directory import MULTIPROC_VARIABLE
+from app.monitoring.counts.directory import MULTIPROC_VARIABLE
 from cli.processes import Processes
 
 

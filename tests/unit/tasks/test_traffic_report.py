@@ -7,7 +7,7 @@ from app.contract import Chunk
 from app.inference.engine import predict
 from app.inference.traffic import Traffic
 from app.models.loader import load
-from app.monitoring.drift_windows import Windows
+from app.monitoring.drift.windows import Windows
 from tasks.traffic import TrafficReport
 from tests.models import LIMITS, build_model, entry
 from tests.references import measured

@@ -9,8 +9,8 @@ from app.contract import HeldModel, HostState
 from app.fleet import READY, Fleet
 from app.models import reference
 from app.models.catalog import Catalog, read_manifest
-from app.monitoring.drift_metrics import LOOK_EVERY_S, REDIS_TIMEOUT_S, DriftCollector
-from app.monitoring.drift_windows import Windows
+from app.monitoring.drift.metrics import LOOK_EVERY_S, REDIS_TIMEOUT_S, DriftCollector
+from app.monitoring.drift.windows import Windows
 from app.settings import Drift, Redis, Settings
 from tests.hosts import Hosts
 from tests.models import activate, build_model
@@ -46,7 +46,7 @@ def versions(tmp_path_factory):
 def drifting(connect, redis_client, versions, monkeypatch):
     """A client of an app, and a function that counts traffic of sentiment-v1."""
     # A machine that runs tests may take longer than Prometheus should wait.
-    monkeypatch.setattr("app.monitoring.drift_metrics.REDIS_TIMEOUT_S", 5.0)
+    monkeypatch.setattr("app.monitoring.drift.metrics.REDIS_TIMEOUT_S", 5.0)
     Hosts(redis_client, versions).hold("w1@test", "sentiment-v1", "sentiment-v2")
     folder = versions / "sentiment" / "v1"
     key = reference.read(folder, read_manifest(folder)).key

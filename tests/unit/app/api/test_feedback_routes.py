@@ -11,7 +11,7 @@ from app.api.services import services_of
 from app.models.base import Ref
 from app.models.reference import REFERENCE_FILE
 from app.models.tally import Tally
-from app.monitoring.prediction_ids import Predicted, Signer, mark_of
+from app.monitoring.feedback.ids import Predicted, Signer, mark_of
 from app.settings import Monitoring, Redis
 from tests.models import LABELS
 from tests.processes import ROOT

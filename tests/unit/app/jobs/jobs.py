@@ -11,6 +11,7 @@ from app.jobs.submission import Submission
 from app.settings import Jobs
 
 SPEC = JobSpec(ref="tiny-v1", digest="d" * 64, labels=["no", "yes"], queue="jobs.cpu")
+LEASE_S = 35.0
 BAD = Failure("text_failed", "bad")
 
 
@@ -33,6 +34,14 @@ def submit(book, count, spec=SPEC, ids=lambda at: None):
         for at in range(count):
             submission.add(f"text {at}", ids(at))
         return submission.seal()
+
+
+def begin(chunks, job, holder="w1"):
+    """Send and claim the first chunk that there is."""
+    ticket = chunks.feed(job.id, job.spec)[0]
+    claim = chunks.claim(job.id, ticket.first, holder, LEASE_S)
+    assert claim is not None
+    return claim
 
 
 def commit(chunks, claim, bad=(), texts_per_s=None):

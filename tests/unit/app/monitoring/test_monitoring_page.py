@@ -13,8 +13,8 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from app.contract import PREDICT_QUEUES
 from app.models.catalog import Catalog
-from app.monitoring.drift_metrics import DriftCollector
-from app.monitoring.feedback_metrics import FeedbackCollector
+from app.monitoring.drift.metrics import DriftCollector
+from app.monitoring.feedback.metrics import FeedbackCollector
 from app.monitoring.fleet_metrics import FleetCollector
 from app.monitoring.metrics import Metrics
 from app.monitoring.redis_metrics import RedisCollector

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.monitoring.prediction_ids import (
+from app.monitoring.feedback.ids import (
     MAX_SHARES,
     SCALE,
     Predicted,

@@ -4,7 +4,7 @@ import socket
 import time
 
 from app.models.catalog import Catalog
-from app.monitoring.feedback_metrics import MAX_WAIT_S, PAUSE_S, FeedbackCollector
+from app.monitoring.feedback.metrics import MAX_WAIT_S, PAUSE_S, FeedbackCollector
 from app.settings import Redis, Settings
 
 

@@ -22,8 +22,8 @@ from prometheus_client import Metric
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.registry import Collector
 
-from app.monitoring.counts_file import CountsFile
-from app.monitoring.merging import Merger
+from app.monitoring.counts.file import CountsFile
+from app.monitoring.counts.merging import Merger
 
 logger = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ def _fold(directory: Path) -> None:
 def _state(directory: Path) -> State:
     try:
         return msgspec.json.decode((directory / STATE_FILE).read_bytes(), type=State)
-    except (FileNotFoundError, msgspec.MsgspecError):
+    except (FileNotFoundError, ValueError):
         return State()
 
 

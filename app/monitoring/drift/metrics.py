@@ -17,8 +17,8 @@ from app.errors import BrokerUnavailable
 from app.fleet import Fleet
 from app.models.base import Ref
 from app.models.catalog import Catalog, Entry
-from app.monitoring.drift_reports import DriftReport, DriftReports
-from app.monitoring.drift_verdict import LEVELS, Verdict
+from app.monitoring.drift.reports import DriftReport, DriftReports
+from app.monitoring.drift.verdict import LEVELS, Verdict
 from app.settings import Settings
 
 REDIS_TIMEOUT_S = 0.03

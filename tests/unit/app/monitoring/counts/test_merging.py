@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from app.monitoring.counts_file import LENGTH, CountsFile
-from app.monitoring.merging import Merger
+from app.monitoring.counts.file import LENGTH, CountsFile
+from app.monitoring.counts.merging import Merger
 
 MODES = ("min", "livemin", "max", "sum", "livesum", "mostrecent", "livemostrecent", "all")
 # Family, sample and names of labels that each kind of file may have.

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from app.models.base import Manifest
 from app.models.tally import Tally
-from app.monitoring.feedback_counts import (
+from app.monitoring.feedback.counts import (
     ALL_TTL_S,
     OUTCOMES_KEY,
     PREFIX,
     SECRET_KEY,
     FeedbackCounts,
 )
-from app.monitoring.prediction_ids import Predicted, mark_of, shares_of
+from app.monitoring.feedback.ids import Predicted, mark_of, shares_of
 
 NOW = 1_800_000_000.0
 TTL_S, WINDOW_S = 7 * 86_400, 86_400

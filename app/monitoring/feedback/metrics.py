@@ -19,8 +19,8 @@ from app.models import reference
 from app.models.base import Manifest, Ref
 from app.models.catalog import Catalog, Entry
 from app.models.tally import Tally
-from app.monitoring.feedback_counts import FeedbackCounts
-from app.monitoring.quality import Figure, compared_accuracy
+from app.monitoring.feedback.counts import FeedbackCounts
+from app.monitoring.feedback.quality import Figure, compared_accuracy
 from app.settings import Settings
 
 MAX_WAIT_S = 0.2

@@ -13,7 +13,7 @@ from prometheus_client import Metric
 from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
-from app.monitoring.counts_file import CountsFile, Labels, Numbers, Row
+from app.monitoring.counts.file import CountsFile, Labels, Numbers, Row
 
 GAUGE, HISTOGRAM = "gauge", "histogram"
 BOUND = "le"

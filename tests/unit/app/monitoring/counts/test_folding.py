@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
-from app.monitoring import folding
-from app.monitoring.folding import MergedCollector, claim, fold
+from app.monitoring.counts import folding
+from app.monitoring.counts.folding import MergedCollector, claim, fold
 
 COUNTER = mmap_key("work", "work_total", ["kind"], ["a"], "Work.")
 BUCKET = mmap_key("took", "took_bucket", ["le"], ["1.0"], "Took.")

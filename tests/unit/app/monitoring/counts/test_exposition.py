@@ -13,8 +13,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import choose_encoder
 
-from app.monitoring import exposition
-from app.monitoring.exposition import Exposition
+from app.monitoring.counts import exposition
+from app.monitoring.counts.exposition import Exposition
 
 OPENMETRICS = "application/openmetrics-text"
 ACCEPTS = [

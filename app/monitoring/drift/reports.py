@@ -9,9 +9,9 @@ from app.errors import BrokerUnavailable
 from app.models import reference
 from app.models.catalog import Entry
 from app.models.reference import Known
-from app.monitoring.drift_verdict import FeatureDrift, Verdict, judge
-from app.monitoring.drift_windows import Window, Windows
-from app.monitoring.quality import Performance
+from app.monitoring.drift.verdict import FeatureDrift, Verdict, judge
+from app.monitoring.drift.windows import Window, Windows
+from app.monitoring.feedback.quality import Performance
 from app.settings import Drift
 
 

@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from app.models.reference import Reference
-from app.monitoring import drift
-from app.monitoring.drift_windows import Window
+from app.monitoring.drift import methods
+from app.monitoring.drift.windows import Window
 from app.settings import Drift, Thresholds
 
 Verdict = Literal["no_reference", "insufficient_data", "ok", "warn", "alarm"]
@@ -103,12 +103,12 @@ def _judged(feature: Feature, thresholds: Thresholds, significance: float) -> Fe
     found = _effects(before, after, thresholds)
     level = LEVELS[max(map(_level, found))]
     if feature.ordered:
-        distance = drift.ks(feature.reference, feature.live)
-        critical = drift.ks_critical(significance, m, n)
+        distance = methods.ks(feature.reference, feature.live)
+        critical = methods.ks_critical(significance, m, n)
         found.append(Score(method="ks", value=_rounded(distance), warn=_rounded(critical)))
-        p_value = drift.ks_p_value(distance, m, n)
+        p_value = methods.ks_p_value(distance, m, n)
     else:
-        p_value = drift.chi_square_p_value(before, after)
+        p_value = methods.chi_square_p_value(before, after)
     return msgspec.structs.replace(
         _described(feature),
         verdict=level if p_value < significance else "ok",
@@ -123,8 +123,8 @@ def _effects(before: Sequence[int], after: Sequence[int], thresholds: Thresholds
     So windows of all sizes can be held against the same thresholds.
     """
     size = (len(before), sum(before), sum(after))
-    psi = drift.psi(before, after) - drift.psi_by_chance(*size)
-    divergence = drift.jensen_shannon(before, after) - drift.jensen_shannon_by_chance(*size)
+    psi = methods.psi(before, after) - methods.psi_by_chance(*size)
+    divergence = methods.jensen_shannon(before, after) - methods.jensen_shannon_by_chance(*size)
     return [
         Score(
             method="psi",
@@ -166,8 +166,8 @@ def _put_together(feature: Feature) -> tuple[list[int], list[int]]:
         order = sorted(range(len(reference)), key=lambda at: -reference[at])
         reference, live = [reference[at] for at in order], [live[at] for at in order]
         least = min(LEAST_SHARE, LEAST_TEXTS / sum(live))
-    into = drift.groups(reference, least)
-    return drift.grouped(reference, into), drift.grouped(live, into)
+    into = methods.groups(reference, least)
+    return methods.grouped(reference, into), methods.grouped(live, into)
 
 
 def _level(score: Score) -> int:

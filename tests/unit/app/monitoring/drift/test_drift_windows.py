@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.monitoring.drift_windows import SLOTS, Windows
+from app.monitoring.drift.windows import SLOTS, Windows
 
 LENGTH_S = 120
 SLOT_S = LENGTH_S / SLOTS

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter
 
-from app.monitoring.deferred import Deferred
+from app.monitoring.counts.deferred import Deferred
 from app.monitoring.metrics import Distribution
 
 

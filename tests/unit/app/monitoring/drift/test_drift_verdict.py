@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from app.models.reference import Embedding, Histogram
-from app.monitoring.drift_verdict import judge
-from app.monitoring.drift_windows import Window
+from app.monitoring.drift.verdict import judge
+from app.monitoring.drift.windows import Window
 from app.settings import Drift, Thresholds
 from tests.models import LABELS
 from tests.references import EDGES, make_reference

@@ -20,7 +20,7 @@ import redis
 from app.contract import KEY_PREFIX
 from app.models.base import Manifest
 from app.models.tally import BINS, Bin, Tally, bin_of, brier_score
-from app.monitoring.prediction_ids import SCALE, Predicted, mark_of
+from app.monitoring.feedback.ids import SCALE, Predicted, mark_of
 
 PREFIX = f"{KEY_PREFIX}feedback:"
 SECRET_KEY = f"{PREFIX}secret"

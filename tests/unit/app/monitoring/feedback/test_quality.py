@@ -12,10 +12,10 @@ from sklearn.metrics import accuracy_score, brier_score_loss, f1_score
 
 from app.models.reference import Reference
 from app.models.tally import BINS, Tally, bin_of
-from app.monitoring.quality import accuracy, brier, ece, macro_f1, performance
+from app.monitoring.feedback.quality import accuracy, brier, ece, macro_f1, performance
 
 LABELS = ["no", "so", "yes"]
-SAMPLE = Path(__file__).parents[4] / "models/sentiment/v2/reference.json"
+SAMPLE = Path(__file__).parents[5] / "models/sentiment/v2/reference.json"
 MIN_TEXTS = 100
 
 
