@@ -34,7 +34,7 @@ class Spec:
 
 
 class Child:
-    """A running process in a session of its own, so that Ctrl-C reaches only the supervisor.
+    """A running process in a group of its own, so that Ctrl-C reaches only the supervisor.
 
     Raises `OSError` where the program cannot be started.
     """

@@ -42,6 +42,10 @@ class TokenizedTexts:
         ids, truncated = self._ids, self.truncated
         return TokenizedTexts([ids[row] for row in chosen], [truncated[row] for row in chosen])
 
+    def keys(self) -> list[bytes]:
+        """One for each text; texts that the model cannot tell apart have the same."""
+        return [row.tobytes() for row in self._ids]
+
     def pieces(self, max_tokens: int) -> Iterator[list[int]]:
         """Numbers of rows for batches of about equally long texts, each row once.
 

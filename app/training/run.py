@@ -95,6 +95,7 @@ def _manifest(
         artifacts=pin(trained.artifacts),
         pipeline=list(trained.specs),
         architecture=dict(trained.architecture),
+        batching=trained.batching,
         libraries=dict(trained.libraries),
         metadata=metadata,
     )

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
 import safetensors.torch
 import torch
+from scipy.special import expit, softmax
 
 from app.errors import ArtifactInvalid, ManifestInvalid
 from app.models.base import Document, Manifest, Predictor
@@ -36,22 +38,24 @@ class SentencePredictor:
         self.device = encoder.device
         self._encoder = encoder
         self._options = _options(manifest)
-        self._weight, self._bias = (
-            head[name].double().to("cuda" if encoder.device == "gpu" else "cpu")
-            for name in ("weight", "bias")
-        )
+        self._weight, self._bias = (head[name].double().numpy() for name in ("weight", "bias"))
         self._sums_to_one = manifest.sums_to_one
 
     def predict_proba(self, features: TokenizedTexts) -> Any:
         """Token ids of n texts to a float64 array (n, labels); n may be 0."""
-        if len(features) == 0:
-            return no_answers(len(self._bias))
-        return self._encoder.run(features, self._answer)
+        return self.predict_embedded(features)[0]
 
-    def _answer(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
-        embeddings = pool(output.last_hidden_state, mask, self._options)
-        logits = embeddings.double() @ self._weight.T + self._bias
-        return torch.softmax(logits, dim=1) if self._sums_to_one else torch.sigmoid(logits)
+    def predict_embedded(self, features: TokenizedTexts) -> tuple[Any, Any]:
+        """The same, and the embeddings of the texts: a float32 array (n, dimensions)."""
+        if len(features) == 0:
+            return no_answers(len(self._bias)), np.empty((0, 0), np.float32)
+        embeddings = embed(self._encoder, features, self._options)
+        return self.judge(embeddings), embeddings
+
+    def judge(self, embeddings: Any) -> Any:
+        """Embeddings (n, dimensions) to a float64 array (n, labels)."""
+        logits = embeddings.astype(np.float64) @ self._weight.T + self._bias
+        return softmax(logits, axis=1) if self._sums_to_one else expit(logits)
 
 
 def load(contents: Mapping[str, bytes], manifest: Manifest, device: str) -> Predictor:
@@ -67,7 +71,11 @@ def load(contents: Mapping[str, bytes], manifest: Manifest, device: str) -> Pred
 
 def embed(encoder: Encoder, texts: TokenizedTexts, options: Options) -> Any:
     """Embeddings of at least one text: a float32 array (n, dimensions)."""
-    return encoder.run(texts, lambda output, mask: pool(output.last_hidden_state, mask, options))
+
+    def finish(output: Any, mask: torch.Tensor) -> torch.Tensor:
+        return pool(output.last_hidden_state, mask, options).float()
+
+    return encoder.run(texts, finish)
 
 
 def pool(vectors: torch.Tensor, mask: torch.Tensor, options: Options) -> torch.Tensor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from app.errors import LibraryMissing
-from app.models.base import StepSpec
+from app.models.base import Batching, StepSpec
 from app.training.data import Labelled
 
 if TYPE_CHECKING:  # the command line lists the recipes without loading scikit-learn
@@ -36,7 +36,8 @@ class Trained:
 
     `artifacts` are file contents by name, the classifier's first; `features` says for people what
     the model looks at; `predict_proba` maps features of n texts to an array (n, labels), `embed` to
-    one (n, dimensions) where the model has embeddings of texts.
+    one (n, dimensions) where the model has embeddings of texts. `batching` is what the texts of a
+    batch cost.
     """
 
     format: str
@@ -48,6 +49,7 @@ class Trained:
     features: Sequence[str]
     architecture: Mapping[str, Any] = field(default_factory=dict)
     embed: Callable[[Any], Any] | None = None
+    batching: Batching = field(default_factory=Batching)
 
 
 class Recipe(Protocol):

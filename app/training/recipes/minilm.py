@@ -18,7 +18,7 @@ import transformers
 from sklearn.linear_model import LogisticRegression
 
 from app.errors import LibraryMissing
-from app.models.base import Manifest, StepSpec
+from app.models.base import Batching, Manifest, StepSpec
 from app.models.formats.sentence_encoder_format import (
     HEAD_FILE,
     Options,
@@ -54,24 +54,48 @@ def train(rows: Labelled, seed: int, progress: Progress) -> Trained:
     described = _manifest(files, names)
     encoder = load_encoder(files, described, "cpu")
     pipeline = Pipeline.build(described.pipeline, lambda file: msgspec.json.decode(files[file]))
-    cleaned = [pipeline.clean(text) for text in rows.texts]
-    embeddings = _embed_all(encoder, pipeline.extract(cleaned), progress)
+    texts = pipeline.extract([pipeline.clean(text) for text in rows.texts])
+    embeddings = Embeddings(encoder)
+    learned = embeddings.of(texts, progress)
     progress("fitting the head", 0.9)
-    head = _fit(embeddings, rows.labels, seed)
+    head = _fit(learned, rows.labels, seed)
     predictor = SentencePredictor(encoder, head, described)
     return Trained(
         format=FORMAT,
         specs=described.pipeline,
         artifacts=files | {HEAD_FILE: safetensors.torch.save(head)},
         pipeline=pipeline,
-        predict_proba=lambda tokens: _predict_all(predictor, tokens),
+        predict_proba=lambda tokens: predictor.judge(embeddings.of(tokens)),
         libraries={
             "torch": torch.__version__.partition("+")[0],
             "transformers": transformers.__version__,
         },
-        features=[f"embeddings by all-MiniLM-L6-v2, {embeddings.shape[1]} dimensions"],
+        features=[f"embeddings by all-MiniLM-L6-v2, {learned.shape[1]} dimensions"],
         architecture=msgspec.to_builtins(OPTIONS),
+        embed=embeddings.of,
+        batching=Batching(cost="padded_tokens"),
     )
+
+
+class Embeddings:
+    """Those of texts, each of which is embedded once: they are learned from and measured."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._known: dict[bytes, Any] = {}
+
+    def of(self, texts: TokenizedTexts, progress: Progress | None = None) -> Any:
+        """A float32 array (n, dimensions)."""
+        keys = texts.keys()
+        new = list({key: row for row, key in enumerate(keys) if key not in self._known}.values())
+        missing, done = texts[new], 0
+        for rows in missing.pieces(BATCH_TOKENS):
+            if progress is not None:
+                progress("embedding the texts", 0.05 + 0.85 * done / len(new))
+            found = embed(self._encoder, missing[rows], OPTIONS)
+            self._known |= zip([keys[new[row]] for row in rows], found, strict=True)
+            done += len(rows)
+        return np.stack([self._known[key] for key in keys])
 
 
 def _encoder_files() -> dict[str, bytes]:
@@ -96,22 +120,6 @@ def _manifest(files: dict[str, bytes], names: list[str]) -> Manifest:
         pipeline=[StepSpec(step="html_entities"), StepSpec(step=STEP, options=options)],
         architecture=msgspec.to_builtins(OPTIONS),
     )
-
-
-def _embed_all(encoder: Encoder, texts: TokenizedTexts, progress: Progress) -> Any:
-    embeddings, done = np.empty((len(texts), encoder.config.hidden_size), dtype=np.float32), 0
-    for rows in texts.pieces(BATCH_TOKENS):
-        progress("embedding the texts", 0.05 + 0.85 * done / len(texts))
-        embeddings[rows] = embed(encoder, texts[rows], OPTIONS)
-        done += len(rows)
-    return embeddings
-
-
-def _predict_all(predictor: SentencePredictor, texts: TokenizedTexts) -> Any:
-    found = dict[int, Any]()
-    for rows in texts.pieces(BATCH_TOKENS):
-        found |= zip(rows, predictor.predict_proba(texts[rows]), strict=True)
-    return np.array([found[row] for row in range(len(texts))])
 
 
 def _fit(embeddings: Any, labels: list[str], seed: int) -> dict[str, torch.Tensor]:

@@ -113,6 +113,46 @@ def test_served_model_answers_as_the_measured_one(trained, labelled):
     assert np.abs(counts - reference.confidence.counts).sum() <= 2
 
 
+def test_texts_of_a_transformer_are_batched_by_their_tokens(trained):
+    is_transformer = trained.plan.recipe == "minilm-logreg"
+
+    assert trained.manifest.batching.cost == ("padded_tokens" if is_transformer else "texts")
+
+
+def test_live_embeddings_lie_where_those_of_the_held_out_texts_lay(trained, labelled):
+    served = load(Catalog(trained.plan.models_dir, "films").get(trained.plan.ref), Limits(), "cpu")
+    has_embeddings = trained.plan.recipe in ("embedding-bag", "minilm-logreg")
+    assert (served.embedder is not None) == has_embeddings
+    if not has_embeddings:
+        return
+    held_out = [text for text in labelled.texts if is_held_out(text)]
+
+    cleaned = [served.pipeline.clean(text) for text in held_out]
+    _, embedded = served.embedder.predict_embedded(served.pipeline.extract(cleaned))
+
+    content = (trained.plan.models_dir / "films" / "v1" / REFERENCE_FILE).read_bytes()
+    known = msgspec.json.decode(content, type=Reference).embedding
+    distances = np.linalg.norm(embedded - np.asarray(known.centroid), axis=1)
+    # The inner edges are those between twentieths of the held-out texts.
+    _, lowest, *_, highest = known.distances.edges
+    assert np.quantile(distances, [0.05, 0.95]) == pytest.approx([lowest, highest], abs=1e-4)
+
+
+def test_texts_are_embedded_once_each(labelled, monkeypatch):
+    embedded = []
+    original = minilm.embed
+    monkeypatch.setattr(
+        minilm, "embed", lambda *given: embedded.append(len(given[1])) or original(*given)
+    )
+    trained = recipe("minilm-logreg").train(labelled, 0, silent)
+
+    trained.embed(trained.pipeline.extract(labelled.texts))
+    trained.predict_proba(trained.pipeline.extract(labelled.texts))
+
+    # Its tokenizer knows few words: many texts are the same to it.
+    assert sum(embedded) == len(set(trained.pipeline.extract(labelled.texts).keys()))
+
+
 def test_head_of_two_labels_says_what_the_regression_says(labelled):
     """Of two labels scikit-learn keeps one score."""
     pairs = [row for row in zip(labelled.texts, labelled.labels, strict=True) if row[1] != "fine"]
@@ -123,7 +163,7 @@ def test_head_of_two_labels_says_what_the_regression_says(labelled):
     tokens = trained.pipeline.extract(rows.texts)
     files = minilm._encoder_files()
     encoder = load_encoder(files, minilm._manifest(files, ["bad", "good"]), "cpu")
-    embeddings = minilm._embed_all(encoder, tokens, silent)
+    embeddings = minilm.Embeddings(encoder).of(tokens)
     regression = LogisticRegression(C=minilm.STRENGTH, max_iter=1000).fit(embeddings, rows.labels)
     expected = regression.predict_proba(embeddings)
     assert trained.predict_proba(tokens) == pytest.approx(expected, abs=1e-5)
