@@ -3,22 +3,7 @@
 import pytest
 
 from app.jobs.chunks import FIRST_CHUNK_TEXTS, FULL_CHUNK_TEXTS, MAX_CHUNK_TEXTS, Chunks
-from tests.unit.app.jobs.jobs import LEASE_S, Clock, begin, commit, ledger, run_all, submit
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def book(redis_client, clock):
-    return ledger(redis_client, clock)
-
-
-@pytest.fixture
-def chunks(book):
-    return Chunks(book)
+from tests.unit.app.jobs.jobs import LEASE_S, begin, commit, ledger, run_all, submit
 
 
 def test_only_so_many_chunks_are_on_their_way(redis_client, clock):

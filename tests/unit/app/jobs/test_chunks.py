@@ -12,22 +12,7 @@ from app.jobs.chunks import (
     UNHELD_S,
     Chunks,
 )
-from tests.unit.app.jobs.jobs import LEASE_S, Clock, begin, commit, ledger, run_all, submit
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def book(redis_client, clock):
-    return ledger(redis_client, clock)
-
-
-@pytest.fixture
-def chunks(book):
-    return Chunks(book)
+from tests.unit.app.jobs.jobs import LEASE_S, begin, commit, ledger, run_all, submit
 
 
 def poison(chunks, job, bad, why=""):
