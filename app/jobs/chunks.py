@@ -26,7 +26,7 @@ MAX_LOST_WORKERS = 1 + MAX_ATTEMPTS
 FIRST_CHUNK_TEXTS = 64
 MAX_CHUNK_TEXTS = 10_000
 # Of so many texts in the order of their lengths, 1 % is padding that a whole job in that order
-# would not have. A chunk that is slow may take as many times its target to hold that many.
+# would not have. To hold them, the chunk of a slow version takes up to so many times its target.
 FULL_CHUNK_TEXTS = 256
 MAX_STRETCH = 8
 # A message that waits in a queue is sent again after so long.

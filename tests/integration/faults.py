@@ -1,5 +1,6 @@
 """Tasks and a control command that do to a worker what must not hurt it; loaded with --include."""
 
+import logging
 import os
 import threading
 from pathlib import Path
@@ -9,6 +10,8 @@ from celery.worker.control import control_command
 from tasks import app
 from tasks.guarded import GuardedTask
 from tests.waiting import eventually
+
+logger = logging.getLogger(__name__)
 
 if "FAULTS_VISIBILITY_TIMEOUT_S" in os.environ:
     app.conf.broker_transport_options = {
@@ -59,4 +62,5 @@ def hold(directory, name="hold"):
 @control_command()
 def hang(state):
     """Stop the thread that takes messages, for ever."""
+    logger.warning("takes no more messages")
     threading.Event().wait()

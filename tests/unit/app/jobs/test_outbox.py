@@ -4,15 +4,9 @@ import pytest
 
 from app.jobs.keys import WEBHOOKS_KEY
 from app.jobs.outbox import DONE_S, LEASE_S, MAX_ATTEMPTS, MAX_PAUSE_S, Outbox
-from tests.unit.app.jobs.jobs import Clock
 
 URL = "https://hooks.example.org/a"
 BODY = b'{"id":"a job"}'
-
-
-@pytest.fixture
-def clock():
-    return Clock()
 
 
 @pytest.fixture
