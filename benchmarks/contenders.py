@@ -19,7 +19,10 @@ MOSEC_TIMEOUT_MS = 3000
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one contender runs: its Python, its port, a directory of its own, extra settings."""
+    """Where one contender runs: its Python, its port, a directory of its own, extra settings.
+
+    `transformer` is a Hugging Face directory that is served in place of the version.
+    """
 
     python: Path
     port: int
@@ -27,6 +30,7 @@ class Place:
     models_dir: Path
     ref: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    transformer: Path | None = None
 
     def module(self, name: str, *args: str) -> list[str]:
         """`python -m name args` in the contender's environment."""
@@ -176,7 +180,8 @@ EMPTY = {
 
 def environ(place: Place) -> dict[str, str]:
     """What every contender finds in its environment: the model, and one native thread."""
-    return {
+    served = {"BENCH_DIRECTORY": str(place.transformer)} if place.transformer else {}
+    return served | {
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
         "BENCH_MODELS_DIR": str(place.models_dir),

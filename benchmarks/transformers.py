@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import urllib3
+import yaml
 
-from app.models.manifest_file import set_max_batch_tokens
 from benchmarks import environments, machine, medians, mixed_report
 from benchmarks.contenders import CONTENDERS, Place
 from benchmarks.jobs import Jobs
@@ -81,11 +81,10 @@ class Bench:
         self.mean_tokens = sum(row["tokens"] for _, row in self._expected) / CHECKED_TEXTS
 
     def round(self) -> None:
-        """The bare loop, then every server, mlserve with the loop's best budget."""
+        """The bare loop, then every server, mlserve with the budget that it found for itself."""
         bare = loops(self._place("bare", 0), self._parts, BUDGETS, self.plan.loop_s)
         budget = max(bare, key=lambda size: bare[size])
         say(f"  bare loop: {bare[budget]:.1f} texts/s at its best budget, {budget}")
-        set_max_batch_tokens(MODELS_DIR / "minilm" / "v1", budget)
         results: dict[str, dict[str, Any]] = {
             "bare": {"loop": {"texts_per_s": bare[budget], "budget": budget, "curve": bare}}
         }
@@ -141,6 +140,7 @@ class Bench:
             models_dir=MODELS_DIR,
             ref=REF,
             settings=SERVERS[name][1] if name in SERVERS else {},
+            transformer=DIRECTORY,
         )
 
     def report(self) -> dict[str, Any]:
@@ -201,6 +201,13 @@ def prepare() -> Path:
     return python
 
 
+def tune(python: Path) -> None:
+    """What an operator would do before mlserve is measured."""
+    config = STATE / "tune.yaml"
+    config.write_text(yaml.safe_dump({"models_dir": str(MODELS_DIR), "default_model": REF}))
+    say(_run([str(python.parent / "mlserve"), "--config", str(config), "tune", REF]))
+
+
 def _run(argv: list[str], **options: Any) -> str:
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
     variables |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -222,7 +229,9 @@ def main() -> int:
     parser.add_argument("--servers", default=",".join(SERVERS), help="only these")
     options = parser.parse_args()
     plan = QUICK if options.quick else FULL
-    bench = Bench(plan, prepare(), options.servers.split(","))
+    python = prepare()
+    tune(python)
+    bench = Bench(plan, python, options.servers.split(","))
     for number in range(1, plan.rounds + 1):
         say(f"round {number} of {plan.rounds}")
         bench.round()

@@ -143,7 +143,7 @@ def _in_pieces(
     """Batches of about equally long texts, those first whose time runs out first."""
     outcomes = [EXPIRED] * len(texts)
     deadlines = [work.deadline(place) for place, _ in batch]
-    pieces = texts.pieces(budget.max_tokens)
+    pieces = budget.pieces(texts)
     for rows in sorted(pieces, key=lambda rows: min(deadlines[row] for row in rows)):
         moment = work.now()
         if wanted := [row for row in rows if moment < deadlines[row]]:
@@ -160,7 +160,7 @@ def _piece(work: Work, texts: TokenizedTexts, batch: Batch, budget: TokenBudget)
         if len(texts) == 1:
             return [_failed(work.model, error)]
         if isinstance(error, MemoryError):
-            budget.was_too_large(texts.padded_tokens, work.model.ref)
+            budget.was_too_large(texts, work.model.ref)
     half = len(texts) // 2
     first = _piece(work, texts[:half], batch[:half], budget)
     return first + _piece(work, texts[half:], batch[half:], budget)
@@ -169,7 +169,7 @@ def _piece(work: Work, texts: TokenizedTexts, batch: Batch, budget: TokenBudget)
 def _tokenized(work: Work, texts: TokenizedTexts, batch: Batch) -> list[Outcome]:
     rows = _rows(work, texts, batch)
     work.spent.tokens += sum(texts.lengths)
-    work.spent.padded_tokens += texts.padded_tokens
+    work.spent.padded_tokens += texts.cost(work.model.pads)
     pairs = zip(rows, texts.truncated, strict=True)
     return [Outcome(row, truncated=truncated) for row, truncated in pairs]
 

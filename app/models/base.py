@@ -102,10 +102,10 @@ MULTI_LABEL: Final = "multi_label_classification"
 
 
 class Batching(Document, frozen=True, kw_only=True):
-    """What the texts of a batch cost: each the same, or all as much as the longest of them.
+    """What the texts of a batch cost: each the same, or the tokens that are computed for them.
 
     With `padded_tokens`, a batch has at most `max_batch_tokens`: its texts times the tokens of the
-    longest one.
+    longest one, or the sum of their tokens where the model needs no padding.
     """
 
     cost: Literal["texts", "padded_tokens"] = "texts"
@@ -183,6 +183,11 @@ class Predictor(Protocol):
     def predict_proba(self, features: Any) -> Any:
         """Features of n texts to a float64 array (n, labels) of probabilities."""
         ...
+
+
+def pads(predictor: Predictor) -> bool:
+    """Whether texts of tokens are padded to the longest one of their batch; most models must."""
+    return getattr(predictor, "pads", True)
 
 
 @runtime_checkable

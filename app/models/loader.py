@@ -24,7 +24,7 @@ from app.errors import (
 )
 from app.models import golden, reference
 from app.models.attempt import resident_bytes
-from app.models.base import Artifact, Embedder, Manifest, Predictor
+from app.models.base import Artifact, Embedder, Manifest, Predictor, pads
 from app.models.budget import TokenBudget
 from app.models.catalog import Entry
 from app.models.formats import format_module
@@ -69,6 +69,11 @@ class LoadedModel:
         return str(self.manifest.ref)
 
     @property
+    def pads(self) -> bool:
+        """Whether texts of tokens are padded to the longest one of their batch."""
+        return pads(self.predictor)
+
+    @property
     def labels(self) -> list[str]:
         """What the columns of the probabilities mean."""
         return self.manifest.labels
@@ -99,10 +104,17 @@ def load(
             device=getattr(predictor, "device", "cpu"),
             memory_bytes=max(0, resident_bytes() - before),
             loaded_at=now(),
-            budget=TokenBudget.of(entry.manifest.batching),
+            budget=_budget(entry.manifest, predictor),
             measures=measures,
             embedder=predictor if embeds and isinstance(predictor, Embedder) else None,
         )
+
+
+def _budget(manifest: Manifest, predictor: Predictor) -> TokenBudget | None:
+    batching = manifest.batching
+    if batching.cost == "texts":
+        return None
+    return TokenBudget(batching.max_batch_tokens, pads(predictor))
 
 
 def _measures(entry: Entry, manifest: Manifest, pipeline: Pipeline) -> Measures | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import count, cycle, islice
 from typing import Any, NamedTuple
 
+from app.models.budget import TokenBudget
 from app.models.guard import only_model_errors
 from app.models.loader import LoadedModel
 from app.preprocessing.subwords import TokenizedTexts
@@ -145,7 +146,8 @@ class Bench:
         """Doubling, up to the one with which the whole window is one batch."""
         whole, first = len(window), 1
         if self.counts_tokens:
-            whole, first = self._model.pipeline.extract(window).padded_tokens, FIRST_BUDGET_TOKENS
+            texts = self._model.pipeline.extract(window)
+            whole, first = texts.cost(self._model.pads), FIRST_BUDGET_TOKENS
         for doublings in count():
             yield first << doublings
             if first << doublings >= whole:
@@ -188,7 +190,7 @@ class Bench:
             sum_.batches += 1
             if isinstance(features, TokenizedTexts):
                 sum_.tokens += sum(features.lengths)
-                sum_.padded_tokens += features.padded_tokens
+                sum_.padded_tokens += features.cost(self._model.pads)
         sum_.seconds = time.perf_counter() - started
         return sum_
 
@@ -196,7 +198,8 @@ class Bench:
         pipeline = self._model.pipeline
         if self.counts_tokens:
             texts = pipeline.extract(window)
-            yield from (texts[rows] for rows in texts.pieces(size))
+            budget = TokenBudget(size, self._model.pads)
+            yield from (texts[rows] for rows in budget.pieces(texts))
             return
         for start in range(0, len(window), size):
             yield pipeline.extract(window[start : start + size])

@@ -1,7 +1,7 @@
 """Worker process. Which texts are computed together, so that passes and padding cost least.
 
-A batch is padded to its longest text, and a pass costs something whatever is in it. Few batches pad
-much, many batches pass often. What is best between the two follows from the lengths alone.
+Where a batch is padded to its longest text, few batches pad much, and many batches pass often: a
+pass costs something whatever is in it. What is best between the two follows from the lengths alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,6 +42,20 @@ def batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
             found.append(order[max(start, last - size) : last])
         end = start
     yield from reversed(found)
+
+
+def full_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+    """The same where nothing is padded: as many texts as have `max_tokens` together."""
+    batch: list[int] = []
+    tokens = 0
+    for row in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and tokens + lengths[row] > max_tokens:
+            yield batch
+            batch, tokens = [], 0
+        batch.append(row)
+        tokens += lengths[row]
+    if batch:
+        yield batch
 
 
 def _plans(ordered: Sequence[int], max_tokens: int) -> dict[int, _Plan]:

@@ -1,7 +1,7 @@
 """Worker process. The `subword_ids` step: token ids by the tokenizer.json of a transformer.
 
 A chunk is tokenized once, before anything is computed. So the length of each text is known when
-its texts are put into batches, and a batch is padded only to its own longest text.
+its texts are put into batches, and a batch is padded to its own longest text, if at all.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,6 @@ import msgspec
 import numpy as np
 
 from app.errors import LibraryMissing, ManifestInvalid
-from app.preprocessing.padding import batches
 
 STEP = "subword_ids"
 
@@ -31,10 +30,9 @@ class TokenizedTexts:
     def __len__(self) -> int:
         return len(self._ids)
 
-    @property
-    def padded_tokens(self) -> int:
-        """What they cost as one batch."""
-        return len(self) * max(self.lengths, default=0)
+    def cost(self, pads: bool) -> int:
+        """How many tokens are computed for them as one batch, with padding or without."""
+        return len(self) * max(self.lengths, default=0) if pads else sum(self.lengths)
 
     def __getitem__(self, rows: slice | Sequence[int]) -> "TokenizedTexts":
         """Some of the texts: a slice, or numbers of rows in any order."""
@@ -46,12 +44,11 @@ class TokenizedTexts:
         """One for each text; texts that the model cannot tell apart have the same."""
         return [row.tobytes() for row in self._ids]
 
-    def pieces(self, max_tokens: int) -> Iterator[list[int]]:
-        """Numbers of rows for batches of about equally long texts, each row once.
-
-        A batch has at most `max_tokens` with its padding, and at least one text.
-        """
-        return batches(self.lengths, max_tokens)
+    def packed(self, padding: int) -> tuple[Any, list[int]]:
+        """The ids of all texts in a row, int64 (tokens), and how many each text has of them."""
+        # One each at least, as below.
+        rows = [row if len(row) else np.array([padding]) for row in self._ids]
+        return np.concatenate(rows), [len(row) for row in rows]
 
     def padded(self, padding: int) -> tuple[Any, Any]:
         """Ids and attention mask, int64 arrays (n, tokens of the longest text)."""

@@ -2,15 +2,17 @@
 
 import argparse
 import json
+import os
 import time
 from pathlib import Path
 
 from app.models import threads
-from benchmarks.servers.model import Model
+from benchmarks.servers.model import DIRECTORY
+from benchmarks.servers.transformer import Transformer
 
 
 def texts_per_second(
-    model: Model, texts: list[str], window: int, budget: int, seconds: float
+    model: Transformer, texts: list[str], window: int, budget: int, seconds: float
 ) -> float:
     """How many texts one process classifies when it is given a window of them at a time."""
     done, at, started = 0, 0, time.perf_counter()
@@ -33,7 +35,7 @@ def main() -> None:
     options = parser.parse_args()
     threads.use(options.threads)
     texts: list[str] = json.loads(options.texts.read_text(encoding="utf-8"))
-    model, found = Model(), {}
+    model, found = Transformer(Path(os.environ[DIRECTORY])), {}
     model.in_pieces(texts[: options.window], options.budgets[0])
     # Other loops may still load theirs.
     print("ready", flush=True)

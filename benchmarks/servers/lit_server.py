@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import litserve as ls
 
-from benchmarks.servers.model import Answer, Model
+from benchmarks.servers.model import Answer, load_classifier
 
 
 class SentimentAPI(ls.LitAPI):
@@ -13,7 +13,7 @@ class SentimentAPI(ls.LitAPI):
 
     def setup(self, device: str) -> None:
         """Load the model."""
-        self.sentiment = Model()
+        self.sentiment = load_classifier()
 
     # No annotations here and in encode_response: LitServe would have pydantic check every body.
     def decode_request(self, request):

@@ -1,8 +1,12 @@
-"""Contender. The one model that every contender serves, loaded with mlserve's own code."""
+"""Contender. The one model that every contender serves.
+
+Linear models are loaded with mlserve's own code, transformers with transformers'.
+"""
 
 import os
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from pathlib import Path
+from typing import Any, Protocol, TypedDict
 
 from app.models.base import Ref
 from app.models.catalog import Catalog
@@ -11,6 +15,7 @@ from app.settings import Limits
 
 MODELS_DIR = "BENCH_MODELS_DIR"
 REF = "BENCH_REF"
+DIRECTORY = "BENCH_DIRECTORY"
 
 
 class Answer(TypedDict):
@@ -18,6 +23,18 @@ class Answer(TypedDict):
 
     label: str
     confidence: float
+
+
+class Classifier(Protocol):
+    """What servers with the model in their own process call."""
+
+    def one(self, text: str) -> Answer:
+        """Classify one text."""
+        ...
+
+    def many(self, texts: Sequence[str]) -> list[Answer]:
+        """Classify texts in one forward pass."""
+        ...
 
 
 class Model:
@@ -42,16 +59,15 @@ class Model:
             for index, row in zip(best, rows.tolist(), strict=True)
         ]
 
-    def in_pieces(self, texts: Sequence[str], max_tokens: int) -> int:
-        """Compute texts sorted by length, in batches of so many padded tokens; how many texts.
-
-        For a version whose features are token ids.
-        """
-        features = self._features(texts)
-        for rows in features.pieces(max_tokens):
-            self._model.predictor.predict_proba(features[rows])
-        return len(texts)
-
     def _features(self, texts: Sequence[str]) -> Any:
         pipeline = self._model.pipeline
         return pipeline.extract([pipeline.clean(text) for text in texts])
+
+
+def load_classifier() -> Classifier:
+    """The Hugging Face directory that the environment names, or else its version."""
+    if DIRECTORY not in os.environ:
+        return Model()
+    from benchmarks.servers.transformer import Transformer
+
+    return Transformer(Path(os.environ[DIRECTORY]))

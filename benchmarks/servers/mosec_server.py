@@ -4,7 +4,7 @@ import os
 
 from mosec import Server, Worker
 
-from benchmarks.servers.model import Answer, Model
+from benchmarks.servers.model import Answer, load_classifier
 
 
 class Sentiment(Worker):
@@ -12,7 +12,7 @@ class Sentiment(Worker):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = Model()
+        self.model = load_classifier()
 
     def forward(self, data: dict[str, str] | list[dict[str, str]]) -> Answer | list[Answer]:
         """Classify a batch; without batching mosec gives the body alone."""

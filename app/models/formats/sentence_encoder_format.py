@@ -35,7 +35,7 @@ class SentencePredictor:
     def __init__(
         self, encoder: Encoder, head: Mapping[str, torch.Tensor], manifest: Manifest
     ) -> None:
-        self.device = encoder.device
+        self.device, self.pads = encoder.device, encoder.pads
         self._encoder = encoder
         self._options = _options(manifest)
         self._weight, self._bias = (head[name].double().numpy() for name in ("weight", "bias"))

@@ -31,7 +31,7 @@ class TransformerPredictor:
     """Token ids to probabilities: softmax over the labels, or a sigmoid for each of them."""
 
     def __init__(self, encoder: Encoder, manifest: Manifest) -> None:
-        self.device = encoder.device
+        self.device, self.pads = encoder.device, encoder.pads
         self._encoder = encoder
         self._labels = len(manifest.labels)
         self._activate = _softmax if manifest.sums_to_one else torch.sigmoid

@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 
 from app.errors import LibraryMissing
 from app.models.base import Batching, Manifest, StepSpec
+from app.models.budget import TokenBudget
 from app.models.formats.sentence_encoder_format import (
     HEAD_FILE,
     Options,
@@ -89,7 +90,7 @@ class Embeddings:
         keys = texts.keys()
         new = list({key: row for row, key in enumerate(keys) if key not in self._known}.values())
         missing, done = texts[new], 0
-        for rows in missing.pieces(BATCH_TOKENS):
+        for rows in TokenBudget(BATCH_TOKENS, self._encoder.pads).pieces(missing):
             if progress is not None:
                 progress("embedding the texts", 0.05 + 0.85 * done / len(new))
             found = embed(self._encoder, missing[rows], OPTIONS)

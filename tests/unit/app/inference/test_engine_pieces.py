@@ -22,15 +22,16 @@ TEXTS = st.lists(
 class Watched:
     """The model's predictor, which notes its batches and fails as it is told to."""
 
-    def __init__(self, real, max_tokens=10**9, poison_tokens=None):
+    def __init__(self, real, pads=True, max_tokens=10**9, poison_tokens=None):
         self._real = real
+        self.pads = pads
         self._max_tokens = max_tokens
         self._poison_tokens = poison_tokens
         self.batches = []
 
     def predict_proba(self, texts):
         self.batches.append(list(texts.lengths))
-        if texts.padded_tokens > self._max_tokens:
+        if texts.cost(self.pads) > self._max_tokens:
             raise MemoryError
         if self._poison_tokens in texts.lengths:
             raise ValueError("secret words")
@@ -42,12 +43,12 @@ def real(tmp_path_factory):
     return load(entry(build_transformer(tmp_path_factory.mktemp("models"))), LIMITS)
 
 
-def watched(real, max_batch_tokens=32, **faults):
+def watched(real, max_batch_tokens=32, pads=True, **faults):
     fields = {name: getattr(real, name) for name in LoadedModel.__dataclass_fields__}
     batching = Batching(cost="padded_tokens", max_batch_tokens=max_batch_tokens)
     fields["manifest"] = msgspec.structs.replace(real.manifest, batching=batching)
-    fields["budget"] = TokenBudget.of(batching)
-    return LoadedModel(**fields | {"predictor": Watched(real.predictor, **faults)})
+    fields["budget"] = TokenBudget(max_batch_tokens, pads)
+    return LoadedModel(**fields | {"predictor": Watched(real.predictor, pads, **faults)})
 
 
 def result_of(model, texts, deadlines=(), now=lambda: 0.0):
@@ -65,12 +66,12 @@ def words(count):
     return " ".join(["good"] * count)
 
 
-@given(texts=TEXTS, max_batch_tokens=st.integers(1, 200))
+@given(texts=TEXTS, max_batch_tokens=st.integers(1, 200), pads=st.booleans())
 @settings(max_examples=30, deadline=None)
 def test_answers_keep_their_order_and_their_values_whatever_the_budget(
-    real, texts, max_batch_tokens
+    real, texts, max_batch_tokens, pads
 ):
-    model = watched(real, max_batch_tokens)
+    model = watched(real, max_batch_tokens, pads)
 
     outcomes = run(model, texts)
 
@@ -90,6 +91,22 @@ def test_batch_holds_no_more_tokens_than_the_budget_with_its_padding(real, texts
     assert sum(map(len, batches)) == len(texts)
     for lengths in batches:
         assert len(lengths) == 1 or len(lengths) * max(lengths) <= max_batch_tokens
+
+
+@given(texts=TEXTS, max_batch_tokens=st.integers(1, 200))
+@settings(max_examples=30, deadline=None)
+def test_batch_of_a_model_that_needs_no_padding_holds_as_many_tokens_as_the_budget(
+    real, texts, max_batch_tokens
+):
+    model = watched(real, max_batch_tokens, pads=False)
+
+    result = result_of(model, texts)
+
+    batches = model.predictor.batches
+    assert sum(map(len, batches)) == len(texts)
+    for lengths in batches:
+        assert len(lengths) == 1 or sum(lengths) <= max_batch_tokens
+    assert result.padded_tokens == result.tokens
 
 
 def test_batch_whose_time_runs_out_first_is_computed_first(real):
@@ -120,6 +137,15 @@ def test_batch_that_finds_no_memory_is_halved_and_smaller_ones_follow(real):
     assert all(outcome.probabilities for outcome in first + second)
     assert model.budget.max_tokens == 16
     assert [len(lengths) * max(lengths) for lengths in model.predictor.batches[tried:]] == [16, 16]
+
+
+def test_budget_of_a_model_that_needs_no_padding_is_halved_too(real):
+    model = watched(real, max_batch_tokens=64, pads=False, max_tokens=20)
+
+    outcomes = run(model, [words(2), words(4), words(12)])
+
+    assert all(outcome.probabilities for outcome in outcomes)
+    assert model.budget.max_tokens == (4 + 6 + 14) // 2
 
 
 def test_text_that_alone_finds_no_memory_fails_alone(real):

@@ -5,7 +5,6 @@ import dataclasses
 import pytest
 
 from app.errors import ArtifactInvalid
-from app.models.base import Batching
 from app.models.budget import TokenBudget
 from app.models.loader import load
 from app.models.tuning import Point, best, mixture, tune
@@ -29,16 +28,17 @@ class Clock:
 class Costly:
     """Takes time for each batch, and for each token of it that is too much."""
 
-    def __init__(self, clock, batch_s=0.01, token_s=0.0001, max_tokens=10**9):
+    def __init__(self, clock, batch_s=0.01, token_s=0.0001, max_tokens=10**9, pads=True):
         self.clock, self.batch_s, self.token_s = clock, batch_s, token_s
-        self.max_tokens = max_tokens
+        self.max_tokens, self.pads = max_tokens, pads
 
     def predict_proba(self, texts):
-        if texts.padded_tokens > self.max_tokens:
+        tokens = texts.cost(self.pads)
+        if tokens > self.max_tokens:
             raise MemoryError
         # Beyond 256 tokens, those that overflow the cache cost ten times as much.
-        slow = max(0, texts.padded_tokens - 256)
-        self.clock.now += self.batch_s + self.token_s * (texts.padded_tokens + 9 * slow)
+        slow = max(0, tokens - 256)
+        self.clock.now += self.batch_s + self.token_s * (tokens + 9 * slow)
 
 
 class Timed:
@@ -63,9 +63,7 @@ def clock(monkeypatch):
 def real(tmp_path_factory):
     path = build_transformer(tmp_path_factory.mktemp("models"))
     model = load(entry(path), LIMITS)
-    return dataclasses.replace(
-        model, budget=TokenBudget.of(Batching(cost="padded_tokens", max_batch_tokens=512))
-    )
+    return dataclasses.replace(model, budget=TokenBudget(512, model.pads))
 
 
 def costly(real, clock, **options):
@@ -93,6 +91,14 @@ def test_larger_batches_pad_more_and_take_longer(curve):
     smallest, largest = curve.points[0], curve.points[-1]
     assert 0 <= smallest.padding_share < largest.padding_share < 1
     assert smallest.batch_ms < largest.batch_ms
+
+
+def test_model_that_needs_no_padding_has_sizes_without_it(real, clock):
+    curve = tune(costly(real, clock, pads=False), TEXTS, 8.0, WINDOW)
+
+    # Half of the tokens that the same texts have with their padding, as one batch.
+    assert [point.size for point in curve.points] == [64, 128, 256, 512, 1024]
+    assert {point.padding_share for point in curve.points} == {0.0}
 
 
 def test_point_tells_what_was_measured(real, clock):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.preprocessing.padding import PASS_SHARE, batches
+from app.preprocessing.padding import PASS_SHARE, batches, full_batches
 
 lengths = st.lists(st.integers(0, 60), max_size=14)
 budgets = st.integers(1, 400)
@@ -84,3 +84,21 @@ def test_no_two_neighbours_would_cost_less_as_one(counts, max_tokens):
 )
 def test_texts_are_together_where_padding_costs_less_than_a_pass(counts, expected):
     assert list(batches(counts, 512)) == expected
+
+
+@given(lengths, budgets)
+def test_batches_without_padding_are_full_and_not_too_large(counts, max_tokens):
+    found = list(full_batches(counts, max_tokens))
+
+    assert sorted(row for rows in found for row in rows) == list(range(len(counts)))
+    for rows in found:
+        assert len(rows) == 1 or sum(counts[row] for row in rows) <= max_tokens
+    for rows, (following, *_) in pairwise(found):
+        assert sum(counts[row] for row in (*rows, following)) > max_tokens
+
+
+@given(lengths, budgets)
+def test_shorter_texts_come_first_without_padding_too(counts, max_tokens):
+    order = [counts[row] for rows in full_batches(counts, max_tokens) for row in rows]
+
+    assert order == sorted(counts)

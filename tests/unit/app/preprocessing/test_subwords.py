@@ -48,13 +48,21 @@ def test_padding_and_cutting_that_a_tokenizer_brings_are_left_out():
     assert (found.lengths, found.truncated) == ([8], [False])
 
 
-@given(lengths, st.integers(1, 100))
-def test_pieces_have_each_row_once_and_keep_to_the_budget(counts, max_tokens):
-    pieces = list(tokenized(counts).pieces(max_tokens))
+@given(lengths.filter(bool))
+def test_packed_texts_follow_each_other_with_one_token_each_at_least(counts):
+    ids, parts = tokenized(counts).packed(99)
 
-    assert sorted(row for piece in pieces for row in piece) == list(range(len(counts)))
-    for piece in pieces:
-        assert len(piece) == 1 or len(piece) * max(counts[row] for row in piece) <= max_tokens
+    assert parts == [max(1, count) for count in counts]
+    expected = [list(range(1, count + 1)) or [99] for count in counts]
+    assert ids.tolist() == [token for row in expected for token in row]
+
+
+@given(lengths)
+def test_batch_costs_its_tokens_and_those_that_it_is_padded_with(counts):
+    texts = tokenized(counts)
+
+    assert texts.cost(pads=False) == sum(counts)
+    assert texts.cost(pads=True) == len(counts) * max(counts, default=0)
 
 
 @given(lengths.filter(bool), st.data())

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from app.contract import Chunk
 from app.errors import ArtifactInvalid, ArtifactUnsafe, ManifestInvalid
@@ -15,10 +17,17 @@ from app.models.catalog import read_manifest
 from app.models.hugging_face_config import FAMILIES
 from app.models.hugging_face_directory import describe
 from app.models.loader import load
+from app.preprocessing.subwords import TokenizedTexts
 from tests.hugging_face_models import MAX_TOKENS, SIZES, build_transformer
 from tests.models import LABELS, LIMITS, edit_manifest, entry, pin
 
 TEXTS = ["good day", "Bad night!", "table, chair and window", "x", "great " * 100]
+
+
+@pytest.fixture(params=FAMILIES, scope="module")
+def any_model(request, tmp_path_factory):
+    path = build_transformer(tmp_path_factory.mktemp("models"), family=request.param)
+    return load(entry(path), LIMITS, "cpu")
 
 
 def of_transformers(path, texts):
@@ -47,6 +56,34 @@ def test_answers_are_those_of_transformers(family, problem, tmp_path):
     assert found == pytest.approx(expected, abs=1e-5)
     assert expected.max() - expected.min() > 0.1
     assert model.manifest.sums_to_one == (problem != MULTI_LABEL)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_on_a_cpu_only_families_with_attention_of_their_own_are_padded(family, tmp_path):
+    model = load(entry(build_transformer(tmp_path, family=family)), LIMITS, "cpu")
+
+    assert model.pads == family.startswith("deberta")
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_tokens_of_modernbert_see_as_far_as_its_config_says(pooling, tmp_path):
+    kinds = ["sliding_attention", "full_attention"]
+    sizes = {"local_attention": 6, "layer_types": kinds, "classifier_pooling": pooling}
+    path = build_transformer(tmp_path, family="modernbert", **sizes)
+    model = load(entry(path), LIMITS, "cpu")
+
+    assert answer(model, TEXTS) == pytest.approx(of_transformers(path, TEXTS), abs=1e-5)
+
+
+@given(st.lists(st.lists(st.integers(4, 50), max_size=MAX_TOKENS).map(np.array), min_size=1))
+@settings(max_examples=50, deadline=None)
+def test_text_gets_the_answer_that_it_gets_alone(any_model, ids):
+    texts = TokenizedTexts([row.astype(np.int64) for row in ids], [False] * len(ids))
+
+    together = any_model.predictor.predict_proba(texts)
+
+    alone = [any_model.predictor.predict_proba(texts[[row]]) for row in range(len(ids))]
+    assert together == pytest.approx(np.vstack(alone), abs=1e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
