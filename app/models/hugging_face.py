@@ -24,6 +24,7 @@ from app.models.base import Manifest
 from app.models.device import choose_device
 from app.models.hugging_face_config import CONFIG_FILE, FAMILIES, check_config, max_tokens
 from app.models.packing import Packing, is_packable
+from app.models.prepacked import prepack
 from app.models.threads import limit_torch
 from app.preprocessing.subwords import STEP, TokenizedTexts
 
@@ -58,7 +59,10 @@ class Encoder:
         self._turn = threading.Lock() if device == "gpu" else nullcontext()
         self._padding = self.config.pad_token_id or 0
         self._max_id = module.get_input_embeddings().num_embeddings - 1
-        self._packing = None if self.pads else Packing(module)
+        self._packing = None
+        if not self.pads:
+            prepack(module)
+            self._packing = Packing(module)
 
     def run(self, texts: TokenizedTexts, finish: Callable[[Any, Any], Any]) -> Any:
         """What `finish` makes of the module's output and the mask of at least one text, as numpy.
