@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 
 from app.contract import EXPIRED, Chunk, ChunkResult
 from app.errors import ServingError
@@ -76,7 +77,9 @@ class Pending:
         sent = Sent(chunk, queue, self._now(), chunk.deadline - self._redis_now())
         with self._lock:
             self._sent[sent.task_id] = sent
-        sent.future.add_done_callback(lambda _: self._forget(sent.task_id))
+        # With the id alone: a future that led to itself would be left to the garbage collector, and
+        # with it all that a request is made of.
+        sent.future.add_done_callback(partial(self._forget, sent.task_id))
         return sent
 
     def answered(self, task_id: str) -> Sent | None:
@@ -125,7 +128,7 @@ class Pending:
         left_s = sent.sent_at + sent.budget_s - quiet_since
         return self._now() - quiet_since > max(MIN_OVERTAKEN_S, LATEST_SHARE * left_s)
 
-    def _forget(self, task_id: str) -> None:
+    def _forget(self, task_id: str, _: Future[ChunkResult]) -> None:
         with self._lock:
             self._sent.pop(task_id, None)
 

@@ -1,5 +1,8 @@
 """Which unanswered chunks are lost, by clocks of the test's own."""
 
+import gc
+import weakref
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,6 +58,19 @@ def test_answer_is_taken_once(pending, send):
     assert pending.answered(sent.task_id) is sent
     assert pending.answered(sent.task_id) is None
     assert len(pending) == 0
+
+
+def test_answered_chunk_is_freed_without_the_garbage_collector(pending, send):
+    gc.disable()
+    try:
+        sent = send()
+        future = weakref.ref(sent.future)
+        pending.answered(sent.task_id).resolve(expired(sent.chunk))
+        del sent
+
+        assert future() is None
+    finally:
+        gc.enable()
 
 
 def test_answer_to_nobody_is_none(pending):
