@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 
-from app.garbage import THRESHOLD, give_back, settle
+from app.garbage import OLDEST_EVERY, SURVIVORS_EVERY, THRESHOLD, give_back, settle
 from app.models.attempt import resident_bytes
 
 MB = 1 << 20
@@ -54,7 +54,7 @@ def test_what_comes_later_is_visited():
 def test_collector_looks_less_often():
     settle()
 
-    assert gc.get_threshold()[0] == THRESHOLD
+    assert gc.get_threshold() == (THRESHOLD, SURVIVORS_EVERY, OLDEST_EVERY)
 
 
 def test_new_cycle_is_freed_before_it_is_out_of_sight():
