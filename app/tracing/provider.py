@@ -39,7 +39,6 @@ def make_provider(process: str, beginning: "Sampler | None" = None) -> "TracerPr
     was decided, and `beginning` decides of new ones; None samples them all.
     """
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.environment_variables import OTEL_TRACES_SAMPLER
     from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -48,12 +47,15 @@ def make_provider(process: str, beginning: "Sampler | None" = None) -> "TracerPr
     own = Resource({SERVICE_NAME: f"{NAMESPACE}-{process}", "process.pid": os.getpid()})
     # Its own `create` would have our name win over that of OTEL_SERVICE_NAME.
     resource = Resource.create().merge(own).merge(OTELResourceDetector().detect())
-    sampler = None
-    if beginning is not None and not os.environ.get(OTEL_TRACES_SAMPLER):
-        sampler = ParentBased(beginning)
+    sampler = None if beginning is None or names_sampler() else ParentBased(beginning)
     provider = TracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return provider
+
+
+def names_sampler() -> bool:
+    """Whether the environment says which traces begin."""
+    return bool(os.environ.get("OTEL_TRACES_SAMPLER"))
 
 
 def tracer_of(provider: "TracerProvider") -> "Tracer":

@@ -14,11 +14,21 @@ from typing import TYPE_CHECKING, Any
 from app.contract import Chunk, ChunkResult
 from app.inference.timing import Timing
 from app.settings import Settings
-from app.tracing.provider import carried, check, epoch_ns, make_provider, shut_down, tracer_of
+from app.tracing.provider import (
+    carried,
+    check,
+    epoch_ns,
+    make_provider,
+    names_sampler,
+    shut_down,
+    tracer_of,
+)
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span
+
+    from app.tracing.sampler import AtMost
 
 # Of the two seconds in which an API process has to be gone.
 FLUSH_S = 1.0
@@ -43,14 +53,18 @@ class RequestSpan:
 
 
 class RequestTracing:
-    """Spans of one API process; safe for several threads."""
+    """Spans of one API process; safe for several threads.
 
-    def __init__(self, provider: "TracerProvider") -> None:
+    `beginning` is the sampler of requests without a caller's trace, where it is ours.
+    """
+
+    def __init__(self, provider: "TracerProvider", beginning: "AtMost | None" = None) -> None:
         from opentelemetry import trace
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         self._trace = trace
         self._provider, self._tracer = provider, tracer_of(provider)
+        self._beginning = beginning
         self._propagator = TraceContextTextMapPropagator()
         self._lock = threading.Lock()
         # Callers choose the ids: two requests at the same time may have the same one.
@@ -63,6 +77,8 @@ class RequestTracing:
 
         A `traceparent` that is not valid is taken for none.
         """
+        if headers.get("traceparent") is None and self._beginning and self._beginning.is_spent:
+            return None
         span = self._tracer.start_span(
             f"{method} {route}",
             context=self._propagator.extract(carried(headers)),
@@ -151,4 +167,5 @@ def trace_requests(settings: Settings) -> RequestTracing:
     check(settings)
     from app.tracing.sampler import AtMost
 
-    return RequestTracing(make_provider("api", AtMost(settings.tracing.max_traces_per_s)))
+    beginning = None if names_sampler() else AtMost(settings.tracing.max_traces_per_s)
+    return RequestTracing(make_provider("api", beginning), beginning)

@@ -21,6 +21,12 @@ class AtMost(Sampler):
         self._bucket = TokenBucket(max_per_s, max_per_s)
         self._lock = threading.Lock()
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether no trace can begin now: who asks first makes nothing that would be dropped."""
+        with self._lock:
+            return bool(self._bucket.expected_time() > 0)
+
     def should_sample(  # noqa: PLR0913 - as OpenTelemetry has it
         self,
         parent_context: Context | None,

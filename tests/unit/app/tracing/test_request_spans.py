@@ -10,7 +10,8 @@ from app.contract import Chunk
 from app.errors import ServingError
 from app.inference.pending import Pending
 from app.inference.timing import Timing
-from app.tracing.requests import RequestTracing
+from app.settings import Settings, Tracing
+from app.tracing.requests import RequestTracing, trace_requests
 from app.tracing.sampler import AtMost
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -100,9 +101,11 @@ def test_sampler_decides_where_there_is_no_caller(exporter):
     provider.shutdown()
 
 
-def test_callers_that_sample_are_followed_however_many_traces_were_begun(exporter):
-    provider = TracerProvider(sampler=ParentBased(AtMost(1)))
-    tracing = RequestTracing(provider)
+@pytest.mark.parametrize("is_asked_first", [True, False])
+def test_callers_that_sample_are_followed_however_many_traces_were_begun(exporter, is_asked_first):
+    beginning = AtMost(1)
+    provider = TracerProvider(sampler=ParentBased(beginning))
+    tracing = RequestTracing(provider, beginning if is_asked_first else None)
 
     begun = [begin(tracing, traceparent=None) is not None for _ in range(3)]
     followed = [begin(tracing, traceparent=SAMPLED) is not None for _ in range(3)]
@@ -189,3 +192,16 @@ def test_wait_for_the_chunk_has_the_times_of_the_coalescer(tracing, exporter):
     wait, whole = exporter.get_finished_spans()
     assert (wait.name, wait.parent.span_id) == ("batch_wait", whole.context.span_id)
     assert wait.end_time - wait.start_time == pytest.approx(0.25e9, abs=1e6)
+
+
+@pytest.mark.parametrize(("sampler", "begun"), [(None, 2), ("always_on", 5), ("always_off", 0)])
+def test_process_begins_as_many_traces_as_it_is_told_to(monkeypatch, sampler, begun):
+    monkeypatch.delenv("OTEL_TRACES_SAMPLER", raising=False)
+    if sampler is not None:
+        monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
+    tracing = trace_requests(Settings(tracing=Tracing(enabled=True, max_traces_per_s=2)))
+
+    spans = [begin(tracing, f"r{number}", traceparent=None) for number in range(5)]
+
+    tracing.close()
+    assert sum(span is not None for span in spans) == begun
