@@ -6,7 +6,14 @@ import weakref
 
 import pytest
 
-from app.garbage import OLDEST_EVERY, SURVIVORS_EVERY, THRESHOLD, give_back, settle
+from app.garbage import (
+    MAX_THRESHOLD,
+    MIN_THRESHOLD,
+    OLDEST_EVERY,
+    SURVIVORS_EVERY,
+    give_back,
+    settle,
+)
 from app.models.attempt import resident_bytes
 
 MB = 1 << 20
@@ -23,10 +30,12 @@ class Node:
 def collector():
     """Left as it was found, with everything of before out of sight."""
     threshold, was_enabled = gc.get_threshold(), gc.isenabled()
+    callbacks = list(gc.callbacks)
     # Only what the tests ask for is collected.
     gc.disable()
     yield
     gc.freeze()
+    gc.callbacks[:] = callbacks
     gc.set_threshold(*threshold)
     if was_enabled:
         gc.enable()
@@ -54,7 +63,30 @@ def test_what_comes_later_is_visited():
 def test_collector_looks_less_often():
     settle()
 
-    assert gc.get_threshold() == (THRESHOLD, SURVIVORS_EVERY, OLDEST_EVERY)
+    assert gc.get_threshold() == (MIN_THRESHOLD, SURVIVORS_EVERY, OLDEST_EVERY)
+
+
+def test_looks_that_find_nothing_become_rare():
+    settle()
+    settle()  # as often as models are loaded
+
+    gc.collect(0)
+    assert gc.get_threshold() == (2 * MIN_THRESHOLD, SURVIVORS_EVERY, OLDEST_EVERY)
+    for _ in range(20):
+        gc.collect(0)
+    assert gc.get_threshold()[0] == MAX_THRESHOLD
+
+
+def test_what_leaves_cycles_is_collected_in_small_pieces():
+    settle()
+    for _ in range(20):
+        gc.collect(0)
+
+    for _ in range(MIN_THRESHOLD):
+        Node()
+    gc.collect(0)
+
+    assert gc.get_threshold()[0] == MIN_THRESHOLD
 
 
 def test_new_cycle_is_freed_before_it_is_out_of_sight():
