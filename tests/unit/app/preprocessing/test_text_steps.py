@@ -1,5 +1,6 @@
 """The text steps, and the laws that hold for any text."""
 
+import re
 import unicodedata
 
 import pytest
@@ -58,6 +59,51 @@ def test_limit_repeats_leaves_no_longer_run(given_text, max_run):
     limited = text.limit_repeats(given_text, max_run=max_run)
 
     assert all(len(set(limited[at : at + max_run + 1])) > 1 for at in range(len(limited) - max_run))
+
+
+# What the steps do, told by one pattern each; they look first for what is quick to find.
+ADDRESS = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
+MENTION = re.compile(r"(?<!\w)(?:@\w+)+")
+HASH_SIGN = re.compile(r"(?<!\w)#+(?=\w)")
+NEGATION = re.compile("no|not|never|nor|neither|none|nothing|nobody|without|cannot|.*n't")
+CLAUSE_END = re.compile(r"[.,:;!?()]+")
+near_address = st.text(st.sampled_from("hHtpPsS\u017fwW:/.a @#_")) | web_text
+negation_part = st.sampled_from(
+    [
+        "not",
+        "no",
+        "can't",
+        "n't",
+        "nothing",
+        "none",
+        "never_",
+        "good",
+        "not_bad",
+        "?",
+        "!?",
+        ".)",
+        "a.",
+    ]
+)
+
+
+@given(any_text | near_address)
+def test_addresses_mentions_and_hash_signs_are_found_wherever_they_are(given_text):
+    assert text.replace_urls(given_text) == ADDRESS.sub(" ", given_text)
+    assert text.replace_mentions(given_text) == MENTION.sub(" ", given_text)
+    assert text.strip_hash_signs(given_text) == HASH_SIGN.sub("", given_text)
+
+
+@given(st.lists(negation_part, max_size=20), st.integers(0, 4))
+def test_negation_marks_the_next_words_of_its_clause(tokens, max_words):
+    expected, left = [], 0
+    for token in tokens:
+        is_word = not NEGATION.fullmatch(token) and not CLAUSE_END.fullmatch(token)
+        is_marked = is_word and left > 0
+        expected.append(f"not_{token.removeprefix('not_')}" if is_marked else token)
+        left = left - is_marked if is_word else max_words * bool(NEGATION.fullmatch(token))
+
+    assert text.mark_negation(" ".join(tokens), max_words=max_words) == " ".join(expected)
 
 
 @given(any_text)
