@@ -45,6 +45,7 @@ class Server(Section, frozen=True):
     port: Port = 8000
     workers: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
     threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 16
+    cpu_affinity: bool = True
 
 
 class Redis(Section, frozen=True):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from a2wsgi import WSGIMiddleware
 from flask import Flask
 
+from app.api.affinity import OneCore
 from app.api.door import Door
 from app.api.exporter import Exchange, log_access
 from app.api.gate import CUT_OFF, MAX_DRAINED_BYTES, check_type
@@ -54,6 +55,8 @@ class Front:
         self._door = Door(services.predictions.admission, max_wait_s)
         self._logs_all = services.settings.logging.access
         self._writes_counts = False
+        self._core = OneCore() if services.settings.server.cpu_affinity else None
+        self._is_settled = True
         self._flask: Any = WSGIMiddleware(
             cast(Any, with_end(app.wsgi_app)), workers=services.settings.server.threads
         )
@@ -63,6 +66,8 @@ class Front:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
+        if not self._is_settled:
+            self._settle()
         try:
             if view := self._views.get((scope.get("method", ""), scope["path"])):
                 await self._answer(view, scope, receive, send)
@@ -79,10 +84,19 @@ class Front:
         self._services.start()
         if self._services.metrics:
             self._services.metrics.deferred.defer()
+        self._is_settled = self._core is None
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await asyncio.to_thread(self._services.close)
+        if self._core is not None:
+            self._core.leave()
         await send({"type": "lifespan.shutdown.complete"})
+
+    def _settle(self) -> None:
+        # Not before the first request: until then the server starts threads of its own.
+        self._is_settled = True
+        if self._core is not None:
+            self._core.settle()
 
     async def _answer(self, view: HotView, scope: Message, receive: Receive, send: Send) -> None:
         started, method, path = time.perf_counter(), scope["method"], scope["path"]
