@@ -81,7 +81,11 @@ class Cache:
     def get(self, key: bytes) -> Outcome | None:
         """What this process remembers."""
         with self._lock:
-            return self._memory.get(key)
+            try:
+                # Not `get`, which looks twice whether it is too old.
+                return self._memory[key]
+            except KeyError:
+                return None
 
     def fetch(
         self, keys: Sequence[bytes], labels: int, sums_to_one: bool = True

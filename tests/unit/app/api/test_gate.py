@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.gate import Gate, parse_json
-from app.api.schemas.predict import PredictBody
+from app.api.gate import BODY_ERRORS, Gate, parse_json
+from app.api.schemas.predict import BatchBody, PredictBody
 from app.errors import BadInput, BodyTooLarge, MalformedBody
 from app.settings import Limits
 from tests.bad_inputs import BAD_INPUTS
@@ -77,6 +77,30 @@ def test_json_in_utf8_is_accepted_however_it_is_spelled(client, header):
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=9))
 def test_parse_json_reads_what_json_writes(value):
     assert parse_json(json.dumps(value).encode()) == value
+
+
+# Bodies with one member and next to it: what is looked at less than others must not be let in.
+TOKENS = br'{ } " text texts model_version top_k : [ ] , a 1 null NaN \ u0074'.split()
+BYTES = b" ", b"\n", b"\x00", b"\x0b", b"\x1f", b"\x7f", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf"
+piece = st.sampled_from([*TOKENS, *BYTES, "\u0085\u2028é😀".encode()])
+pieces = st.lists(piece, max_size=6).map(b"".join)
+names = st.sampled_from([b"text", b"texts", b"t\\u0065xt", b"top_k"])
+one_member = st.tuples(names, pieces, pieces).map(lambda parts: b'{"%b":"%b"}%b' % parts)
+
+
+@given(one_member | pieces, st.sampled_from([PredictBody, BatchBody]))
+def test_body_is_decoded_to_what_looking_at_all_of_it_gives(body, kind):
+    def outcome(decode):
+        try:
+            return decode()
+        except BODY_ERRORS as error:
+            return type(error), error.args
+
+    gate = Gate(Limits())
+
+    assert outcome(lambda: gate.decode(body, kind)) == outcome(
+        lambda: gate.check(parse_json(body), kind)
+    )
 
 
 @given(st.integers(0, 60), st.text(alphabet='[]{}"\\ a'))
