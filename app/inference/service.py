@@ -60,6 +60,8 @@ class Answer(NamedTuple):
         """The value of `Server-Timing`; None where a text ran out of time and none was sent."""
         if self.timing is not None:
             return self.timing.header()
+        if self.remembered == len(self.outcomes):
+            return REMEMBERED
         return None if any(outcome.is_expired for outcome in self.outcomes) else REMEMBERED
 
 
@@ -122,16 +124,15 @@ class Predictions:
         target = self._target(model_version)
         keys = [cache_key(target.digest, text) for text in texts]
         outcomes = [self.cache.get(key) for key in keys]
-        missing = [place for place, outcome in enumerate(outcomes) if outcome is None]
-        joined, timing = 0, None
-        if missing:
+        found = [outcome for outcome in outcomes if outcome is not None]
+        remembered, joined, timing = len(found), 0, None
+        if remembered < len(texts):
+            missing = [place for place, outcome in enumerate(outcomes) if outcome is None]
             wait_s = min(wait_s or self._timeout_s, self._timeout_s)
             asked = [(keys[place], texts[place]) for place in missing]
             computed, joined, timing = await self._ask(target, asked, request_id, wait_s)
             for place, outcome in zip(missing, computed, strict=True):
-                outcomes[place] = outcome
-        found = [outcome for outcome in outcomes if outcome is not None]
-        remembered = len(texts) - len(missing)
+                found.insert(place, outcome)
         share = remembered, joined, target.digest
         return Answer(target.ref, target.labels, found, *share, timing)
 

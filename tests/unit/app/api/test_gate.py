@@ -80,7 +80,7 @@ def test_parse_json_reads_what_json_writes(value):
 
 
 # Bodies with one member and next to it: what is looked at less than others must not be let in.
-TOKENS = br'{ } " text texts model_version top_k : [ ] , a 1 null NaN \ u0074'.split()
+TOKENS = rb'{ } " text texts model_version top_k : [ ] , a 1 null NaN \ u0074'.split()
 BYTES = b" ", b"\n", b"\x00", b"\x0b", b"\x1f", b"\x7f", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf"
 piece = st.sampled_from([*TOKENS, *BYTES, "\u0085\u2028é😀".encode()])
 pieces = st.lists(piece, max_size=6).map(b"".join)
