@@ -56,7 +56,7 @@ class Front:
         self._logs_all = services.settings.logging.access
         self._writes_counts = False
         self._core = OneCore() if services.settings.server.cpu_affinity else None
-        self._is_settled = True
+        self._unsettled: OneCore | None = None
         self._flask: Any = WSGIMiddleware(
             cast(Any, with_end(app.wsgi_app)), workers=services.settings.server.threads
         )
@@ -66,8 +66,10 @@ class Front:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        if not self._is_settled:
-            self._settle()
+        if (core := self._unsettled) is not None:
+            # Not before the first request: until then the server starts threads of its own.
+            self._unsettled = None
+            core.settle()
         try:
             if view := self._views.get((scope.get("method", ""), scope["path"])):
                 await self._answer(view, scope, receive, send)
@@ -84,19 +86,13 @@ class Front:
         self._services.start()
         if self._services.metrics:
             self._services.metrics.deferred.defer()
-        self._is_settled = self._core is None
+        self._unsettled = self._core
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await asyncio.to_thread(self._services.close)
         if self._core is not None:
             self._core.leave()
         await send({"type": "lifespan.shutdown.complete"})
-
-    def _settle(self) -> None:
-        # Not before the first request: until then the server starts threads of its own.
-        self._is_settled = True
-        if self._core is not None:
-            self._core.settle()
 
     async def _answer(self, view: HotView, scope: Message, receive: Receive, send: Send) -> None:
         started, method, path = time.perf_counter(), scope["method"], scope["path"]

@@ -90,10 +90,10 @@ class Gate:
         return body
 
     def _decode_simple(self, body: bytes, kind: type[B]) -> B | None:
-        """A body as most are, in a sixth of the time; None where all has to be looked at.
+        """A body as most are, in a third of the time; None where all has to be looked at.
 
-        msgspec checks all that `parse_json` does but names that come twice, for which two are
-        needed, and how deep it goes, which then is none that `kind` has.
+        msgspec checks all that `parse_json` does but names that come twice, for which there must be
+        two members, and depth, which no `kind` has.
         """
         if body.count(b'"') != QUOTES_OF_ONE_MEMBER or b"\\" in body:
             return None
