@@ -43,6 +43,13 @@ class Stack:
             eventually(lambda: len(self.hosts()) == 2)
             yield
 
+    def wait_until_served(self):
+        """Until each API process has seen the workers; its look at them may be a second old."""
+        for port in self.ports:
+            client = Client([port])
+            eventually(lambda client=client: client.ask(new_text()).status == 200)
+            client.close()
+
     def hosts(self):
         """The workers, as their heartbeats tell."""
         with self.redis.client() as client:
@@ -60,9 +67,9 @@ def stack(tmp_path_factory):
 
 @pytest.fixture
 def client(stack):
-    """Talks to the first API process alone."""
+    """Talks to the first API process alone; every one serves."""
+    stack.wait_until_served()
     client = Client(stack.ports[:1])
-    eventually(lambda: client.ask(new_text()).status == 200)
     yield client
     client.close()
 
