@@ -11,21 +11,12 @@ import sys
 import time
 import traceback
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
 
 from app.errors import ServingError
 from app.settings import Logging
-
-
-class _Scope(NamedTuple):
-    request_ids: tuple[str, ...] = ()
-    details: dict[str, str] | None = None
-
-
-_NOWHERE = _Scope()
-_scope: ContextVar[_Scope] = ContextVar("scope", default=_NOWHERE)
 
 # These log a line per task at INFO, with its result.
 CHATTY_LOGGERS = ("celery.app.trace", "celery.worker.strategy", "celery.redirected")
@@ -46,16 +37,20 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
 class request_scope:
     """Every line logged inside carries these ids, and `details` such as `chunk_id` and `ref`."""
 
-    __slots__ = ("_scope", "_token")
+    __slots__ = ("_token", "details", "request_ids")
 
     def __init__(self, *request_ids: str, **details: str) -> None:
-        self._scope = _Scope(request_ids, details)
+        self.request_ids, self.details = request_ids, details
 
     def __enter__(self) -> None:
-        self._token = _scope.set(self._scope)
+        self._token = _scope.set(self)
 
     def __exit__(self, *_: object) -> None:
         _scope.reset(self._token)
+
+
+_NOWHERE = request_scope()
+_scope: ContextVar[request_scope] = ContextVar("scope", default=_NOWHERE)
 
 
 def configure(settings: Logging, process: str) -> None:
@@ -107,7 +102,7 @@ def _named(error: BaseException) -> str:
 def _annotate(record: logging.LogRecord) -> bool:
     scope = _scope.get()
     record.request_id = ",".join(scope.request_ids) or "-"
-    for name, value in (scope.details or {}).items():
+    for name, value in scope.details.items():
         vars(record).setdefault(name, value)
     is_celery = record.name == CELERY_TRACE and isinstance(record.args, dict)
     if is_celery:

@@ -8,8 +8,9 @@ import logging
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 from flask import Flask, Response, request
 from prometheus_flask_exporter import PrometheusMetrics
 
@@ -32,7 +33,7 @@ PROBES = frozenset({"/health/live", "/health/ready", "/livez", "/readyz", "/heal
 _failures = LineBudget(max_lines=10)
 
 
-class Exchange(NamedTuple):
+class Exchange(msgspec.Struct, frozen=True):
     """A request and the status of its answer; `started` is in seconds of `time.perf_counter`.
 
     `details` are for the log alone.
@@ -98,14 +99,15 @@ class Exporter(PrometheusMetrics):
 
     def count(self, exchange: Exchange) -> None:
         """Count one answered request."""
-        key = exchange[:3]
-        counter = self._counters.get(key)
+        method, route, status = exchange.method, exchange.route, exchange.status
+        counter = self._counters.get((method, route, status))
         if counter is None:
-            counter = self._counters[key] = self.metrics.requests.labels(*map(str, key))
-        histogram = self._histograms.get(key[:2])
+            counter = self.metrics.requests.labels(method, route, str(status))
+            self._counters[method, route, status] = counter
+        histogram = self._histograms.get((method, route))
         if histogram is None:
-            histogram = self.metrics.request_seconds.labels(*key[:2])
-            self._histograms[key[:2]] = histogram
+            histogram = self.metrics.request_seconds.labels(method, route)
+            self._histograms[method, route] = histogram
         took_s = time.perf_counter() - exchange.started
         self.metrics.deferred.add(counter)
         self.metrics.deferred.observe(histogram, took_s)

@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from app.api.admin import ADMIN, check_admin
 from app.api.gate import BODY_ERRORS, JSON_TYPE, Body
-from app.api.hot import METHOD, Call, HotView
+from app.api.hot import METHOD, Answered, Call, HotView
 from app.api.refusal import count, refusal
 from app.api.schemas.problem import PROBLEM_TYPE, Problem, ProblemSchema, example, title
 from app.api.scope import HEADER, REQUEST_ID
@@ -65,7 +65,10 @@ class Api(flask_smorest.Api):
         problem = Problem.of_status(error.code or 500, error.description or "", _request_id())
         count(services_of(self._app), problem.code)
         allowed = [(name, value) for name, value in error.get_headers() if name == "Allow"]
-        return Response(problem.body(), problem.status, problem.headers() + allowed)
+        headers = problem.headers() + allowed
+        return _response(
+            Answered(problem.body(), headers, problem.status, content_type=PROBLEM_TYPE)
+        )
 
     def _register_pagination_header(self) -> None:
         """No route has pages: its schema would stand in the document unused."""
@@ -75,8 +78,7 @@ class Api(flask_smorest.Api):
         self._app.register_error_handler(Exception, self._handle_error)
 
     def _handle_error(self, error: Exception) -> Response:
-        body, headers, status, *_ = refusal(services_of(self._app), error, _request_id())
-        return Response(body, status, headers)
+        return _response(refusal(services_of(self._app), error, _request_id()))
 
 
 class Blueprint(flask_smorest.Blueprint):
@@ -105,9 +107,7 @@ class Blueprint(flask_smorest.Blueprint):
             @wraps(view)
             def through_flask() -> Response:
                 has = services()
-                answer = asyncio.run(view(has, Call.of(request.environ, has.gate)))
-                kind = answer.content_type
-                return Response(answer.body, answer.status, answer.headers, content_type=kind)
+                return _response(asyncio.run(view(has, Call.of(request.environ, has.gate))))
 
             self.route(path, methods=[method])(through_flask)
             return view
@@ -249,6 +249,11 @@ def _only_documents(decorator: Callable[[View], View]) -> Callable[[View], View]
 
 def _error_headers(status: int) -> dict[str, Any]:
     return RETRY_AFTER_HEADER if status in (503, 504, 507) else {}
+
+
+def _response(answered: Answered) -> Response:
+    kind = answered.content_type
+    return Response(answered.body, answered.status, answered.headers, content_type=kind)
 
 
 def _request_id() -> str:

@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from concurrent.futures import Future
-from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from a2wsgi import WSGIMiddleware
@@ -19,7 +18,7 @@ from app.api.affinity import OneCore
 from app.api.door import Door
 from app.api.exporter import Exchange, log_access
 from app.api.gate import CUT_OFF, MAX_DRAINED_BYTES, check_type
-from app.api.hot import METHOD, Call, HotView, HotViews
+from app.api.hot import METHOD, Answered, Call, HotView, HotViews
 from app.api.refusal import refusal
 from app.api.scope import HEADER, accepted_id
 from app.api.services import Services
@@ -34,12 +33,10 @@ if TYPE_CHECKING:
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Headers = list[tuple[str, str]]
 
 # How old what others read of this process's counts may be.
 WRITE_COUNTS_EVERY_S = 0.05
 DISCONNECT = "http.disconnect"
-NOTHING: Mapping[str, str] = {}
 # In the WSGI environment, where there is one: a `Departure`.
 DEPARTURE = "mlserve.departure"
 
@@ -99,7 +96,8 @@ class Front:
         # Of a header that comes twice, the first one counts.
         given = dict(reversed(scope["headers"]))
         request_id = accepted_id(_text(given.get(b"x-request-id")))
-        span, status, details = self._begin(method, path, given, request_id), None, NOTHING
+        span = self._begin(method, path, given, request_id)
+        answered: Answered | None = None
         try:
             with request_scope(request_id):
                 try:
@@ -108,19 +106,16 @@ class Front:
                         body = await self._read(started, given, receive)
                     prefer, accept = _text(given.get(b"prefer")), _text(given.get(b"accept"))
                     call = Call(body, prefer, request_id, started, span, accept)
-                    answer, headers, status, details, kind = await view(self._services, call)
-                    headers.append(("content-type", kind))
+                    answered = await view(self._services, call)
                 except Exception as error:  # noqa: BLE001 - Flask, too, answers whatever a view raises
-                    refused = refusal(self._services, error, request_id)
-                    answer, headers, status, details, _ = refused
-                headers.append(("content-length", str(len(answer))))
-                headers.append((HEADER, request_id))
-                await _respond(send, status, headers, answer)
+                    answered = refusal(self._services, error, request_id)
+                await _respond(send, answered, request_id)
                 # Last: nobody waits for it.
+                status, details = answered.status, answered.details
                 self._observe(Exchange(method, path, status, started, details))
         finally:
             if span is not None:
-                span.end(status)
+                span.end(None if answered is None else answered.status)
 
     def _begin(
         self, method: str, path: str, given: Mapping[bytes, bytes], request_id: str
@@ -221,16 +216,25 @@ class Departure:
             pass
 
 
-async def _respond(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    raw = [(_raw(name), value.encode("latin-1")) for name, value in headers]
-    await send({"type": "http.response.start", "status": status, "headers": raw})
+async def _respond(send: Send, answered: Answered, request_id: str) -> None:
+    body, kind = answered.body, answered.content_type
+    headers = [(_names[name], value.encode("latin-1")) for name, value in answered.headers]
+    headers.append((b"content-type", kind.encode()))
+    headers.append((b"content-length", b"%d" % len(body)))
+    headers.append((_names[HEADER], request_id.encode()))
+    await send({"type": "http.response.start", "status": answered.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-@cache
-def _raw(name: str) -> bytes:
-    # Few: they are the names that our own answers have.
-    return name.lower().encode("latin-1")
+class _Names(dict[str, bytes]):
+    """Names of headers as ASGI wants them. They are few: those that our own answers have."""
+
+    def __missing__(self, name: str) -> bytes:
+        raw = self[name] = name.lower().encode("latin-1")
+        return raw
+
+
+_names = _Names()
 
 
 async def _gather(message: Message, receive: Receive, max_bytes: int) -> bytes:

@@ -96,9 +96,8 @@ class Gate:
         two members, and depth, which no `kind` has. Of two strings without a comma between them the
         second one is no name.
         """
-        if body.count(b'"') != QUOTES_OF_TWO_STRINGS or b"\\" in body:
-            return None
-        if b"," in body.split(b'"')[2]:
+        parts = body.split(b'"', QUOTES_OF_TWO_STRINGS + 1)
+        if len(parts) != QUOTES_OF_TWO_STRINGS + 1 or b"," in parts[2] or b"\\" in body:
             return None
         if (decoder := self._decoders.get(kind)) is None:
             decoder = self._decoders[kind] = msgspec.json.Decoder(kind)

@@ -7,7 +7,9 @@ answers the same through Flask.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from app.api.gate import JSON_TYPE, Gate
 from app.api.scope import REQUEST_ID, STARTED
@@ -18,7 +20,7 @@ from app.tracing.requests import RequestSpan
 METHOD = "POST"
 
 
-class Call(NamedTuple):
+class Call(msgspec.Struct, frozen=True):
     """A request; `started` is in seconds of `time.perf_counter`, `prefer` its `Prefer` header.
 
     `span` is None where it is not traced; `accept` is the `Accept` header.
@@ -39,7 +41,7 @@ class Call(NamedTuple):
         return cls(body, prefer, environ[REQUEST_ID], environ[STARTED], accept=accept)
 
 
-class Answered(NamedTuple):
+class Answered(msgspec.Struct, frozen=True):
     """A body, and its headers besides type and length; `details` are for the log alone."""
 
     body: bytes

@@ -3,7 +3,7 @@
 import logging
 
 from app.api.hot import Answered
-from app.api.schemas.problem import Problem
+from app.api.schemas.problem import PROBLEM_TYPE, Problem
 from app.api.services import Services
 from app.errors import (
     BrokerUnavailable,
@@ -26,7 +26,8 @@ def refusal(has: Services, error: Exception, request_id: str) -> Answered:
         error = ServingError()
     count(has, error.code)
     problem = Problem.of(error, request_id)
-    return Answered(problem.body(), problem.headers(error.retry_after_s), problem.status)
+    headers = problem.headers(error.retry_after_s)
+    return Answered(problem.body(), headers, problem.status, content_type=PROBLEM_TYPE)
 
 
 # The answer would have been another one with more workers, or with Redis.

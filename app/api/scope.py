@@ -50,9 +50,10 @@ def accepted_id(given: str | None) -> str:
     # Not `uuid4`: it asks the kernel, and gives up the interpreter lock meanwhile.
     if given and _ACCEPTED.fullmatch(given):
         return given
-    return f"{_random.getrandbits(128):032x}"
+    return _random.getrandbits(128).to_bytes(16).hex()
 
 
 def elapsed_ms(started: float) -> float:
     """Milliseconds since `started`, in seconds of `time.perf_counter`."""
-    return round((time.perf_counter() - started) * 1000, 3)
+    # `round` would take twice as long.
+    return int((time.perf_counter() - started) * 1e6) / 1000

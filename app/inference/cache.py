@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from queue import SimpleQueue
 from typing import Any
 
@@ -54,8 +55,15 @@ def cache_key(model_digest: str, text: str) -> bytes:
 
     `model_digest` covers artifacts, pipeline and labels (see `Manifest.digest`).
     """
-    digest = hashlib.blake2b(text.encode(), digest_size=KEY_BYTES, key=bytes.fromhex(model_digest))
+    digest = _keyed(model_digest).copy()
+    digest.update(text.encode())
     return digest.digest()
+
+
+@lru_cache(maxsize=1024)
+def _keyed(model_digest: str) -> "hashlib.blake2b":
+    # To begin with a key takes as long as to go on with most texts.
+    return hashlib.blake2b(digest_size=KEY_BYTES, key=bytes.fromhex(model_digest))
 
 
 class Cache:

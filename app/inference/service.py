@@ -8,6 +8,8 @@ import time
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+import msgspec
+
 from app.broker import redis_client
 from app.contract import JOB_QUEUES, PREDICT_QUEUES, Outcome
 from app.errors import BrokerUnavailable, ModelUnavailable, NoWorker, PredictionTimeout
@@ -30,7 +32,7 @@ from app.settings import Settings
 Source = Literal["hit", "miss", "coalesced"]
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, frozen=True):
     """Outcomes in the order of the texts; `labels` names their probabilities.
 
     `digest` is that of the version.
@@ -133,8 +135,15 @@ class Predictions:
             computed, joined, timing = await self._ask(target, asked, request_id, wait_s)
             for place, outcome in zip(missing, computed, strict=True):
                 found.insert(place, outcome)
-        share = remembered, joined, target.digest
-        return Answer(target.ref, target.labels, found, *share, timing)
+        return Answer(
+            ref=target.ref,
+            labels=target.labels,
+            outcomes=found,
+            remembered=remembered,
+            joined=joined,
+            digest=target.digest,
+            timing=timing,
+        )
 
     def fleet(self) -> Fleet:
         """The last look at the workers; `catalog` then goes by what they work towards."""

@@ -52,8 +52,8 @@ class Problem(msgspec.Struct, frozen=True):
         return msgspec.json.encode(self)
 
     def headers(self, retry_after_s: int | None = None) -> list[tuple[str, str]]:
-        """Those of the answer besides its length."""
-        told = [("Content-Type", PROBLEM_TYPE)]
+        """Those of the answer besides its type and its length."""
+        told: list[tuple[str, str]] = []
         if retry_after_s is not None:
             told.append(("Retry-After", str(retry_after_s)))
         if self.status == HTTPStatus.UNAUTHORIZED:
