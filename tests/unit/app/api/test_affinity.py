@@ -10,18 +10,19 @@ from contextlib import ExitStack
 
 import pytest
 
+from app.api import affinity
 from app.api.affinity import OneCore
 
 needs_cores = pytest.mark.skipif(
     sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2, reason="needs two cores and Linux"
 )
 # An argument cannot hold the NUL that an abstract name begins with.
+# From the file: its package imports what takes half a second.
 PROCESS = """
-import json, os, sys
-from app.api.affinity import OneCore
+import json, os, runpy, sys
 
 os.sched_setaffinity(0, json.loads(sys.argv[2]))
-core = OneCore(chr(0) + sys.argv[1])
+core = runpy.run_path(sys.argv[3])["OneCore"](chr(0) + sys.argv[1])
 core.settle()
 print(json.dumps(sorted(os.sched_getaffinity(0))), flush=True)
 sys.stdin.read()
@@ -38,7 +39,7 @@ class Settled:
     """A process that took its core, and holds it until it is closed."""
 
     def __init__(self, claim, allowed):
-        argv = [sys.executable, "-c", PROCESS, claim[1:], json.dumps(allowed)]
+        argv = [sys.executable, "-c", PROCESS, claim[1:], json.dumps(allowed), affinity.__file__]
         self._child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.cores = json.loads(self._child.stdout.readline())
 

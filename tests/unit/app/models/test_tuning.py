@@ -102,9 +102,9 @@ def test_model_that_needs_no_padding_has_sizes_without_it(real, clock):
 
 
 def test_point_tells_what_was_measured(real, clock):
-    curve = tune(costly(real, clock), [" ".join(TEXTS)], 8.0, WINDOW)
+    curve = tune(costly(real, clock), [max(TEXTS, key=len)], 8.0, WINDOW)
 
-    # All texts are as long as a text may be, and one batch.
+    # All texts have as many tokens as a text may, and are one batch.
     tokens = curve.window_texts * MAX_TOKENS
     seconds = 0.01 + 0.0001 * (tokens + 9 * (tokens - 256))
     largest = curve.points[-1]
