@@ -16,6 +16,8 @@ from tests.ports import free_port
 from tests.processes import ApiProcess, RedisServer, WorkerProcess
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.alone
+
 CLIENTS, EACH = 8, 1250
 # Of a scrape, under load as well.
 MAX_SCRAPE_S = 0.05
