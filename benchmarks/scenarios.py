@@ -1,12 +1,15 @@
 """Harness. What is asked of one running contender, and what it answered."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app.settings import Limits
 from benchmarks import stages, wrk
 from benchmarks.checking import Checked, Reference, Sampling, check_together
+from benchmarks.contenders import Place
 from benchmarks.running import Running
 from benchmarks.texts import Cursor, Texts
 from benchmarks.usage import busy_s, per_request, spent_s
@@ -22,8 +25,8 @@ CACHED_TEXTS = 100
 CACHE_CONNECTIONS = 64
 BATCHES = {10: 1, 100: 8}
 OVERLOAD_FACTOR = 2
-# More than the service lets wait, so that the schedule is kept and what is too much is refused.
-OVERLOAD_CONNECTIONS = 6144
+# Beside those that the service lets wait, so that the schedule is kept and the rest is refused.
+SPARE_CONNECTIONS = 2048
 DEADLINE_MS = 5000
 
 
@@ -75,7 +78,7 @@ class Session:
             return
         load = Load(
             "/predict",
-            OVERLOAD_CONNECTIONS,
+            max_queued_texts(self.running.place) + SPARE_CONNECTIONS,
             self.seconds,
             self.cursor.next,
             rate=round(peak * OVERLOAD_FACTOR),
@@ -118,6 +121,12 @@ class Session:
 
     def _stages(self) -> stages.Stages:
         return stages.read(self.running.place) if self.running.contender.is_mlserve else {}
+
+
+def max_queued_texts(place: Place) -> int:
+    """How many texts mlserve lets wait there."""
+    limits: Mapping[str, Any] = place.settings.get("limits", {})
+    return int(limits.get("max_queued_texts", Limits().max_queued_texts))
 
 
 def best_rate(results: dict[str, Any]) -> float:

@@ -9,10 +9,12 @@ import psutil
 import pytest
 import yaml
 
+from app.settings import Settings
 from benchmarks.checking import difference
 from benchmarks.contenders import CONTENDERS, EMPTY, Command, Contender, Place, merged
 from benchmarks.plan import parse
 from benchmarks.running import Running, StartFailed
+from benchmarks.scenarios import max_queued_texts
 from tests.waiting import eventually
 
 SERVER = """
@@ -120,6 +122,15 @@ def test_plan_of_a_quick_run_can_be_overridden() -> None:
 
     assert (plan.contenders, plan.rounds, plan.seconds) == (["mlserve", "bare"], 2, 2)
     assert plan.connections == [1, 64]
+
+
+def test_overload_has_connections_for_all_that_may_wait_as_the_service_is_set(
+    tmp_path: Path,
+) -> None:
+    shorter = place(tmp_path, limits={"max_queued_texts": 1024})
+
+    assert max_queued_texts(shorter) == 1024
+    assert max_queued_texts(place(tmp_path)) == Settings().limits.max_queued_texts
 
 
 def test_settings_are_read_as_yaml_by_their_dotted_keys() -> None:
