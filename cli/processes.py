@@ -106,7 +106,7 @@ def worker_count(settings: Settings) -> int:
 
 
 def has_flower() -> bool:
-    """Whether Flower is installed (`pip install '.[flower]'`)."""
+    """Whether Flower is installed (the extra `flower`)."""
     return find_spec("flower") is not None
 
 

@@ -12,7 +12,7 @@ import click
 
 from app import config
 from app.broker import embedded_socket
-from app.errors import RedisNotReady, StartRefused
+from app.errors import INSTALL, RedisNotReady, StartRefused
 from app.monitoring.counts.folding import fold
 from app.tracing import provider
 from cli import embedded_redis, preflight
@@ -49,7 +49,7 @@ def serve(call: Call, workers: int | None, port: int | None, flower: bool) -> No
     overrides = _overrides(workers, port)
     loaded = config.load(call.config_path, {**os.environ, **overrides})
     if flower and not has_flower():
-        raise StartRefused("flower is not installed; pip install '.[flower]'")
+        raise StartRefused(f"flower is not installed; {INSTALL} '.[flower]'")
     processes = Processes(loaded, overrides)
     with ExitStack() as stack:
         Service(processes, flower, call.as_json, stack).run()

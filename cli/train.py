@@ -65,7 +65,8 @@ def _run(options: dict[str, Any]) -> Manifest:
     from app.training.run import Plan, run
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("reading", total=1.0)
 
         def show(stage: str, done: float) -> None:

@@ -71,7 +71,7 @@ class Lifecycle:
 
     def load(self, instance: Any, **_: Any) -> None:
         """Load the models, the default one before anything is consumed."""
-        # Before prometheus_client is imported.
+        # Before a metric is made.
         share(self.settings)
         # Imports numpy: a `celery inspect` never comes here.
         from tasks.host import Host

@@ -34,6 +34,7 @@ an error that is raised with plain positional values survives the way from worke
 """
 
 from app.errors.base import (
+    INSTALL,
     BadInput,
     ServingError,
     Unavailable,
@@ -118,6 +119,7 @@ from app.errors.refusals import (
 )
 
 __all__ = [
+    "INSTALL",
     "AdminRefused",
     "AlreadyServing",
     "ArtifactInvalid",

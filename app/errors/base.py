@@ -1,5 +1,9 @@
 """Shared. The root of the errors, and its two large branches."""
 
+# What an extra is installed with, in the directory of the project. With the pinned versions: any
+# other torch is gigabytes of CUDA.
+INSTALL = "pip install -c constraints.txt -e"
+
 
 class ServingError(Exception):
     """The service could not answer."""

@@ -1,6 +1,6 @@
 """Shared. Why a version cannot be loaded, trained or brought to the workers."""
 
-from app.errors.base import ServingError
+from app.errors.base import INSTALL, ServingError
 
 
 class ModelError(ServingError):
@@ -55,7 +55,7 @@ class MemoryLimitReached(ModelError):
 class LibraryMissing(ModelError):
     """A library that the model needs is not installed."""
 
-    code, template = "library_missing", "{0} is not installed; pip install '.[{1}]'"
+    code, template = "library_missing", f"{{0}} is not installed; {INSTALL} '.[{{1}}]'"
 
 
 class LibraryMismatch(ModelError):

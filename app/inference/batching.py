@@ -9,6 +9,7 @@ import logging
 import math
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -77,7 +78,7 @@ class Coalescer:
         # When the sender will look by itself, in monotonic seconds.
         self._looks_at = math.inf
         self._closed = False
-        self._lanes: dict[Route, Lane] = {}
+        self._lanes: defaultdict[Route, Lane] = defaultdict(Lane)
         self._open: dict[bytes, Slot] = {}
         self._thread: threading.Thread | None = None
 
@@ -91,7 +92,7 @@ class Coalescer:
             if self._closed:
                 raise ShuttingDown()
             self._start()
-            lane = self._lanes.setdefault(route, Lane())
+            lane = self._lanes[route]
             for ask in asks:
                 if (slot := self._open.get(ask.key)) is not None:
                     slot.asks.append(ask)

@@ -1,6 +1,8 @@
 """API process. A text on its way to a worker, and the requests that wait for its outcome."""
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from app.contract import EXPIRED, Outcome
 from app.errors import ServingError
@@ -61,7 +63,7 @@ class Waiting:
         return [outcome for outcome in self._outcomes if outcome is not None]
 
 
-class Ask(NamedTuple):
+class Ask(msgspec.Struct, frozen=True):
     """One text of one request: where its outcome goes, and until when it is wanted.
 
     `key` is the same for texts that have the same answer; `place` is the text's index in its
@@ -78,28 +80,25 @@ class Ask(NamedTuple):
 
 
 class Slot:
-    """A text that is computed once, for all who ask for it meanwhile."""
+    """A text that is computed once, for all who ask for it meanwhile.
 
-    __slots__ = ("asks", "held_at")
+    They have its `key` in common; `cost` is what it costs a worker.
+    """
+
+    __slots__ = ("asks", "cost", "held_at", "key")
 
     def __init__(self, ask: Ask, held_at: float) -> None:
         self.asks = [ask]
+        self.key = ask.key
+        self.cost = ask.cost
         self.held_at = held_at
-
-    @property
-    def key(self) -> bytes:
-        """What all asks of this slot have in common."""
-        return self.asks[0].key
-
-    @property
-    def cost(self) -> float:
-        """What it costs a worker."""
-        return self.asks[0].cost
 
     @property
     def deadline(self) -> float:
         """Until when at least one caller waits."""
-        return max(ask.deadline for ask in self.asks)
+        asks = self.asks
+        # Nearly every text has one caller.
+        return asks[0].deadline if len(asks) == 1 else max(ask.deadline for ask in asks)
 
     def fill(self, outcome: Outcome, trip: Trip | None = None) -> list[Waiting]:
         """Give the outcome to every caller; those that have all of theirs now are to be woken."""
@@ -113,6 +112,8 @@ class Slot:
     def dismiss_late(self, now: float) -> bool:
         """Answer callers whose deadline has passed; whether the slot is still wanted."""
         late = [ask for ask in self.asks if ask.deadline <= now]
+        if not late:
+            return True
         for ask in late:
             if ask.waiting.fill(ask.place, EXPIRED):
                 ask.waiting.wake()

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from app.errors import ConfigError
+from app.errors import INSTALL, ConfigError
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
 LIBRARIES = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
-MISSING = "tracing.enabled = true: OpenTelemetry is not installed; pip install '.[otel]'"
+MISSING = f"tracing.enabled = true: OpenTelemetry is not installed; {INSTALL} '.[otel]'"
 NAMESPACE = "mlserve"
 
 

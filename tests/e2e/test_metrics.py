@@ -34,7 +34,7 @@ class Machine:
             "MLSERVE_MONITORING__PORT": str(self.port),
             "MLSERVE_MONITORING__FEEDBACK": "true",
             "MLSERVE_REQUEST_TIMEOUT_MS": "10000",
-            "PROMETHEUS_MULTIPROC_DIR": str(root / "metrics"),
+            "MLSERVE_STATE_DIR": str(root / "state"),
         }
         where = (self.redis.url, root / "models")
         self.workers = [WorkerProcess(*where, hostname=f"w{n}@test", env=env) for n in (1, 2)]

@@ -1,7 +1,7 @@
 """Shared. The directory in which the processes of one machine count together.
 
-prometheus_client looks for it when it is imported: `share` comes first, in every process that is a
-service of its own. `mlserve serve` has chosen it already for what it starts.
+`share` comes before the first metric is made, in every process that is a service of its own.
+`mlserve serve` has chosen it already for what it starts.
 """
 
 import os
@@ -19,6 +19,12 @@ def share(settings: Settings) -> None:
         return
     chosen = os.environ.setdefault(MULTIPROC_VARIABLE, str(own_directory(settings)))
     Path(chosen).mkdir(mode=0o700, parents=True, exist_ok=True)
+    from prometheus_client import values
+
+    if not values.ValueClass._multiprocess:
+        # It looked for the variable when it was imported, perhaps long ago: with Flower installed
+        # the `celery` command does that itself.
+        values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
 
 
 def own_directory(settings: Settings) -> Path:

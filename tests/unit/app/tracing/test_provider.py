@@ -103,7 +103,8 @@ def test_without_opentelemetry_all_works_but_tracing(tmp_path):
     )
 
     assert run.stdout.strip() == (
-        "tracing.enabled = true: OpenTelemetry is not installed; pip install '.[otel]'"
+        "tracing.enabled = true: OpenTelemetry is not installed; "
+        "pip install -c constraints.txt -e '.[otel]'"
     )
 
 
