@@ -7,8 +7,10 @@
 import hashlib
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import redis
 from celery import Celery
@@ -69,10 +71,23 @@ def make_celery(settings: Settings, role: Role) -> Celery:
 
 
 def _celery_url(url: str) -> str:
-    # Celery and kombu spell a unix socket differently from redis-py.
-    if url.startswith("unix://"):
-        return f"redis+socket://{url.removeprefix('unix://')}"
-    return url
+    """The address as Celery and kombu have to be told it; redis-py's own is `url`."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    database = query.pop("db", None)
+    if parts.scheme == "unix":
+        named = {} if database is None else {"virtual_host": database}
+        return _with_query(f"redis+socket://{parts.netloc}{parts.path}", query | named)
+    if parts.scheme == "rediss":
+        # As redis-py does by itself. Celery refuses to start without, and kombu would believe any
+        # certificate.
+        query.setdefault("ssl_cert_reqs", "required")
+    path = parts.path if database is None else f"/{database}"
+    return _with_query(f"{parts.scheme}://{parts.netloc}{path}", query)
+
+
+def _with_query(address: str, query: Mapping[str, str]) -> str:
+    return f"{address}?{urlencode(query)}" if query else address
 
 
 def _socket_timeout_s(settings: Settings, role: Role) -> float:

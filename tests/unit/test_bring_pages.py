@@ -22,9 +22,9 @@ def test_transformer_is_converted_loaded_and_asked(tmp_path, monkeypatch):
     page.run_python()
     loaded, predicted = page.run_commands()
 
-    assert "reviews-v1 installed" in loaded
+    assert "reviews-bert installed" in loaded
     assert all(label in predicted for label in LABELS)
-    assert "answered by reviews-v1" in predicted
+    assert "answered by reviews-bert" in predicted
 
 
 def test_sentence_encoder_is_trained_or_brought(tmp_path, monkeypatch):
@@ -36,15 +36,17 @@ def test_sentence_encoder_is_trained_or_brought(tmp_path, monkeypatch):
         rows = [(f"{words} {at}", label) for label, words in WORDS.items() for at in range(30)]
         csv.writer(file).writerows([("text", "label"), *rows])
     save_encoder(tmp_path / "my-encoder")
+    # As sentence-transformers writes them.
+    (tmp_path / "my-encoder" / "1_Pooling").mkdir()
     page = Page("bring-sentence-encoder.md", tmp_path)
 
     page.run_python()
     trained, predicted, loaded, told = page.run_commands()
 
     assert "accuracy" in trained
-    assert "answered by reviews-v1" in predicted
-    assert "spam-v1 installed" in loaded
-    assert "answered by spam-v1" in told
+    assert "answered by reviews-minilm" in predicted
+    assert "spam-encoder installed" in loaded
+    assert "answered by spam-encoder" in told
 
 
 def test_onnx_models_are_exported_loaded_and_asked(tmp_path, monkeypatch):
@@ -60,5 +62,5 @@ def test_onnx_models_are_exported_loaded_and_asked(tmp_path, monkeypatch):
     assert "sentiment-v2onnx written to sentiment-v2onnx" in exported
     assert "sentiment-v2onnx installed" in loaded
     assert "positive" in predicted
-    assert "reviews-v1 installed" in taken
-    assert "answered by reviews-v1" in told
+    assert "reviews-onnx installed" in taken
+    assert "answered by reviews-onnx" in told
