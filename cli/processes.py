@@ -14,6 +14,7 @@ import app
 from app.config import CONFIG_VARIABLE, Loaded
 from app.models.threads import cores
 from app.monitoring.counts.directory import MULTIPROC_VARIABLE, own_directory
+from app.monitoring.port import SERVED_VARIABLE
 from app.settings import Settings
 from cli.child import Spec
 from cli.embedded_redis import server_argv
@@ -53,6 +54,7 @@ class Processes:
         self.environ = {**os.environ, **overrides, "PYTHONUNBUFFERED": "1"}
         if self.settings.monitoring.enabled:
             self.environ[MULTIPROC_VARIABLE] = str(self.metrics_dir)
+            self.environ[SERVED_VARIABLE] = "1"
         if loaded.path.exists():
             self.environ[CONFIG_VARIABLE] = str(loaded.path)
 

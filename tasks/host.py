@@ -116,9 +116,14 @@ class Host:
         self.reconciler.open(self.settings.models.load_timeout_s)
 
     def leave(self) -> None:
-        """Stop announcing this host, so that no more work is sent its way; returns at once."""
+        """Stop announcing this host, so that no more work is sent its way; returns at once.
+
+        The metrics port is left, too: the last task may take long, and others wait for the port.
+        """
         self._is_announced = False
         self._beating.stop()
+        if self._port is not None:
+            self._port.leave()
 
     def stop(self) -> None:
         """End the threads."""

@@ -5,6 +5,7 @@ starts the processes, whichever comes first does, and another one takes over whe
 """
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 
@@ -15,6 +16,9 @@ from app.settings import Settings
 logger = logging.getLogger(__name__)
 
 RETRY_S = 2.0
+# Set for the processes of `mlserve serve`. One that outlives it, because it is still finishing what
+# it computes, would keep the port from the next one. No setting, so without the prefix of those.
+SERVED_VARIABLE = "MONITORING_PORT_SERVED"
 
 
 def listen(settings: Settings, registry: CollectorRegistry) -> Callable[[], None]:
@@ -31,7 +35,7 @@ def listen(settings: Settings, registry: CollectorRegistry) -> Callable[[], None
 
 
 class SharedPort:
-    """Serves where nobody else does, from `start` to `stop`."""
+    """Serves where nobody else does, from `start` to `leave`; never below `mlserve serve`."""
 
     def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
         self._settings, self._registry = settings, registry
@@ -40,21 +44,25 @@ class SharedPort:
 
     def start(self) -> None:
         """Try from now on; returns at once."""
-        self._thread.start()
+        if SERVED_VARIABLE not in os.environ:
+            self._thread.start()
+
+    def leave(self) -> None:
+        """Leave the port to another process; returns at once."""
+        self._stopping.set()
 
     def stop(self) -> None:
-        """Leave the port to another process; also where it was never started."""
-        self._stopping.set()
+        """The same, and wait until that is done; also where it was never started."""
+        self.leave()
         if self._thread.ident is not None:
             self._thread.join()
 
     def _run(self) -> None:
-        close = self._listen()
-        while close is None and not self._stopping.wait(RETRY_S):
+        while not self._stopping.is_set():
             close = self._listen()
-        if close is not None:
-            self._stopping.wait()
-            close()
+            self._stopping.wait(RETRY_S if close is None else None)
+            if close is not None:
+                close()
 
     def _listen(self) -> Callable[[], None] | None:
         try:

@@ -1,6 +1,7 @@
 """What a worker survives, and what ends it: real processes, real signals."""
 
 import signal
+import socket
 
 import pytest
 from billiard.exceptions import WorkerLostError
@@ -8,6 +9,7 @@ from billiard.exceptions import WorkerLostError
 from app.errors import WorkerOutOfMemory
 from app.fleet import read
 from tests.integration.workers import FaultyWorker, Sender
+from tests.ports import free_port
 from tests.waiting import eventually
 
 # Celery stores a MemoryError before it trips over it; the pool then reports a lost worker.
@@ -39,6 +41,11 @@ def tcp_sender(tcp_redis):
 def attempts(directory, name="hold"):
     file = directory / f"{name}.started"
     return file.read_text().splitlines() if file.exists() else []
+
+
+def is_open(port):
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0
 
 
 def release(directory, name="hold"):
@@ -168,3 +175,22 @@ def test_watchdog_ends_a_worker_that_takes_nothing(tcp_redis, tcp_sender, models
 
         assert worker.wait() == 70
         assert "worker.stall_limit_s = 1" in worker.logs()
+
+
+def test_worker_that_is_to_stop_leaves_the_metrics_port_before_its_task_is_done(
+    tcp_redis, tcp_sender, models_dir, tmp_path
+):
+    port = free_port()
+    env = {"MLSERVE_MONITORING__PORT": str(port)}
+    with FaultyWorker(tcp_redis.url, models_dir, env=env) as worker:
+        eventually(lambda: is_open(port))
+        task = tcp_sender.send("hold", str(tmp_path))
+        eventually(lambda: attempts(tmp_path))
+
+        worker.send(signal.SIGTERM)
+
+        eventually(lambda: not is_open(port))
+        assert worker.returncode is None
+        release(tmp_path)
+        assert task.get(timeout=10) == "hold"
+        assert worker.wait() == 0

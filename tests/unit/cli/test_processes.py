@@ -4,6 +4,7 @@ import pytest
 
 from app.config import load
 from app.monitoring.counts.directory import MULTIPROC_VARIABLE
+from app.monitoring.port import SERVED_VARIABLE
 from cli.processes import Processes
 
 
@@ -19,3 +20,10 @@ def test_flower_does_not_count_among_our_processes():
 
     assert MULTIPROC_VARIABLE in processes.web().environ
     assert MULTIPROC_VARIABLE not in processes.flower().environ
+
+
+def test_workers_and_api_leave_the_metrics_port_to_mlserve_serve():
+    processes = Processes(load(environ={}), {})
+
+    assert all(SERVED_VARIABLE in spec.environ for spec in processes.workers(False))
+    assert SERVED_VARIABLE in processes.web().environ

@@ -7,7 +7,7 @@ import urllib3
 from prometheus_client import CollectorRegistry, Counter
 
 from app.monitoring import port as module
-from app.monitoring.port import SharedPort, listen
+from app.monitoring.port import SERVED_VARIABLE, SharedPort, listen
 from app.settings import Monitoring, Settings
 from tests.ports import free_port
 from tests.waiting import eventually
@@ -32,6 +32,10 @@ def served(settings):
         return ""
 
 
+def is_tried():
+    return "metrics port" in {thread.name for thread in threading.enumerate()}
+
+
 def test_second_one_takes_over_when_the_first_ends(settings, monkeypatch):
     monkeypatch.setattr(module, "RETRY_S", 0.02)
     close = listen(settings, registry("first"))
@@ -53,6 +57,38 @@ def test_port_that_is_asked_for_in_vain_ends_at_once(settings):
 
     second.stop()
 
-    assert "metrics port" not in {thread.name for thread in threading.enumerate()}
+    assert not is_tried()
     close()
     SharedPort(settings, registry("never")).stop()
+
+
+def test_port_is_left_alone_below_mlserve_serve_which_listens_itself(settings, monkeypatch):
+    monkeypatch.setenv(SERVED_VARIABLE, "1")
+    port = SharedPort(settings, registry("below"))
+
+    port.start()
+
+    assert not is_tried()
+    port.stop()
+
+
+def test_process_that_leaves_tries_no_more(settings, monkeypatch):
+    monkeypatch.setattr(module, "RETRY_S", 60)
+    close = listen(settings, registry("first"))
+    second = SharedPort(settings, registry("second"))
+    second.start()
+
+    second.leave()
+
+    assert eventually(lambda: not is_tried())
+    close()
+
+
+def test_port_is_free_soon_after_its_process_has_left(settings):
+    port = SharedPort(settings, registry("first"))
+    port.start()
+    eventually(lambda: "first_total" in served(settings))
+
+    port.leave()
+
+    assert eventually(lambda: served(settings) == "")
