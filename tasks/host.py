@@ -225,7 +225,7 @@ class Host:
         fleet.publish(self.redis, self.state())
 
     def _include(self, metrics: Metrics) -> SharedPort | None:
-        self.registry.on_loaded = metrics.count_load
+        self.registry.on_loaded.append(metrics.count_load)
         if not metrics.is_shared:
             return None
         # Of its own: what is read for a scrape does not get in the way of the reconciler.

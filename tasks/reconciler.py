@@ -59,7 +59,9 @@ class Reconciler:
         # Until the first task only what it may need is loaded, so that it comes soon.
         self._is_open = False
         self._passes_begun = self._passes_ended = 0
+        # Of a pass, or of the load of one version, which may be long before.
         self._ended = threading.Condition()
+        registry.on_loaded.append(self._wake)
         self._loop = Loop("reconcile", self.step, RECONCILE_S)
 
     def start(self) -> None:
@@ -87,7 +89,10 @@ class Reconciler:
         self._loop.stop()
 
     def wait_for(self, ref: str, timeout_s: float) -> None:
-        """Until `ref` is held, or a whole pass that begins from now on has not brought it."""
+        """Until `ref` is held, or a whole pass that begins from now on has not brought it.
+
+        A pass that loads others after it is not waited for.
+        """
         self._wait_for_pass(lambda: self._registry.holds(ref), timeout_s)
 
     def step(self) -> float | None:
@@ -113,6 +118,10 @@ class Reconciler:
             next_pass = self._passes_begun + 1
             self.nudge()
             self._ended.wait_for(lambda: self._passes_ended >= next_pass or is_done(), timeout_s)
+
+    def _wake(self, *_: object) -> None:
+        with self._ended:
+            self._ended.notify_all()
 
     def _look(self) -> bool:
         """Agree with Redis about the desired state; without, the copy on disk has to do."""

@@ -81,8 +81,8 @@ class Registry:
         self._now = now
         self._attempts = Attempts(bounds)
         self._retire_after_s = retire_after_s
-        # Told of every version that was loaded, and in how many seconds.
-        self.on_loaded: Callable[[str, float], None] = lambda ref, duration_s: None
+        # Told of every version as soon as it is held, and in how many seconds it was loaded.
+        self.on_loaded: list[Callable[[str, float], None]] = []
         self._writing = threading.Lock()
         self._models: dict[str, LoadedModel] = {}
         self._faults: dict[str, Fault] = {}
@@ -195,7 +195,8 @@ class Registry:
         changes.loaded.append(ref)
         duration_s = time.perf_counter() - started
         _log_loaded(loaded, duration_s)
-        self.on_loaded(ref, duration_s)
+        for told in self.on_loaded:
+            told(ref, duration_s)
 
     def _note(self, error: ModelError, ref: str, digest: str, seen: Seen, changes: Changes) -> None:
         known, fault = self._faults.get(ref), Fault(str(error), error.code, digest, seen)

@@ -1,7 +1,10 @@
 """The reconciler in its thread: when a start returns, and what those who wait get."""
 
+import threading
+
 import pytest
 
+from app.models import registry as registry_module
 from app.models.base import Ref
 from app.models.desired import DESIRED_KEY
 from tests.models import build_model
@@ -76,3 +79,33 @@ def test_who_waits_for_a_version_that_does_not_come_is_let_go(running):
     running.reconciler.wait_for("tiny-v9", timeout_s=60)
 
     assert not running.registry.holds("tiny-v9")
+
+
+@pytest.mark.timeout(20)
+def test_who_waits_for_a_version_gets_it_while_the_same_pass_still_loads_another(
+    make_part, monkeypatch
+):
+    part = make_part(is_open=False)
+    build_model(part.root, version="v3", strength=2.0)
+    asked, gate = threading.Event(), threading.Event()
+    before, real, held = {V2: asked, V3: gate}, registry_module.load, part.registry.holds
+    part.reconciler.start()
+
+    def load(entry, *rest):
+        before[entry.ref].wait()
+        return real(entry, *rest)
+
+    def holds(ref):
+        found = held(ref)
+        asked.set()
+        return found
+
+    monkeypatch.setattr(registry_module, "load", load)
+    monkeypatch.setattr(part.registry, "holds", holds)
+    part.reconciler.open(timeout_s=10)
+
+    part.reconciler.wait_for("tiny-v2", timeout_s=60)
+
+    assert part.ready() == ["tiny-v1", "tiny-v2"]
+    gate.set()
+    part.reconciler.stop()
