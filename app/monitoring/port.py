@@ -7,11 +7,17 @@ starts the processes, whichever comes first does, and another one takes over whe
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
 
+from app.monitoring.counts.exposition import understood
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +31,7 @@ def listen(settings: Settings, registry: CollectorRegistry) -> Callable[[], None
     """Serve `registry` until the returned function is called; `OSError` where that cannot be."""
     host, port = settings.server.host, settings.monitoring.port
     server, thread = start_http_server(port, host, registry)
+    server.set_app(partial(_answer, make_wsgi_app(registry)))
 
     def close() -> None:
         server.shutdown()
@@ -32,6 +39,13 @@ def listen(settings: Settings, registry: CollectorRegistry) -> Callable[[], None
         thread.join()
 
     return close
+
+
+def _answer(
+    answer: "WSGIApplication", environ: "WSGIEnvironment", start: "StartResponse"
+) -> Iterable[bytes]:
+    environ["HTTP_ACCEPT"] = understood(environ.get("HTTP_ACCEPT", ""))
+    return answer(environ, start)
 
 
 class SharedPort:

@@ -4,6 +4,7 @@ Of a sample all but the value is the same in every scrape, and takes most of the
 the encoder is asked for it once.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from typing import NamedTuple
@@ -22,6 +23,7 @@ MAX_FORMATS = 3
 # Encoders have a place of their own for these.
 APART = ("_created", "_gsum", "_gcount")
 PLAIN = (None, None, None)
+VERSION = re.compile("[0-9]{1,4}(\\.[0-9]{1,4}){0,3}")
 
 
 class Said(NamedTuple):
@@ -39,13 +41,18 @@ class Exposition:
 
     def encode(self, collector: Collector, accept: str) -> tuple[str, str]:
         """What it says now, and the content type, for the `Accept` header of a request."""
-        encode, content_type = choose_encoder(accept)
+        encode, content_type = choose_encoder(understood(accept))
         chosen = self._formats.pop(content_type, None) or Format(encode)
         # The one that was wanted last is forgotten last.
         self._formats[content_type] = chosen
         for unwanted in list(self._formats)[:-MAX_FORMATS]:
             self._formats.pop(unwanted, None)
         return chosen.encode(collector), content_type
+
+
+def understood(accept: str) -> str:
+    """An `Accept` header without the formats whose version is none: the library fails on them."""
+    return ",".join(filter(_has_version, accept.split(",")))
 
 
 class Format:
@@ -95,6 +102,11 @@ class _Families(Collector):
 
     def collect(self) -> Iterable[Metric]:
         return self._families
+
+
+def _has_version(accepted: str) -> bool:
+    parameters = (part.strip().partition("=") for part in accepted.split(";"))
+    return all(VERSION.fullmatch(value) for name, _, value in parameters if name == "version")
 
 
 def _is_plain(family: Metric) -> bool:

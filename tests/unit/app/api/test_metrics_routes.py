@@ -45,6 +45,14 @@ def test_metrics_count_requests_by_route_and_status(client):
     assert counted["mlserve_http_request_duration_seconds_count", *labels] == 4
 
 
+@pytest.mark.parametrize("kind", ["application/openmetrics-text", "text/plain"])
+def test_metrics_are_plain_text_for_who_asks_for_a_version_that_is_none(client, kind):
+    answer = client.get("/metrics", headers={"Accept": f"{kind};version=1.x.0"})
+
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+
+
 def test_metrics_count_predictions_by_model_version_and_label(client):
     client.post("/predict", json={"text": "good day"})
     client.post("/batch-predict", json={"texts": ["good", "bad"], "model_version": "v1"})

@@ -24,10 +24,14 @@ def registry(name):
     return made
 
 
+def get(settings, **headers):
+    url = f"http://127.0.0.1:{settings.monitoring.port}/metrics"
+    return urllib3.request("GET", url, headers=headers, retries=False, timeout=5)
+
+
 def served(settings):
     try:
-        url = f"http://127.0.0.1:{settings.monitoring.port}/metrics"
-        return urllib3.request("GET", url, retries=False, timeout=5).data.decode()
+        return get(settings).data.decode()
     except urllib3.exceptions.HTTPError:
         return ""
 
@@ -92,3 +96,19 @@ def test_port_is_free_soon_after_its_process_has_left(settings):
     port.leave()
 
     assert eventually(lambda: served(settings) == "")
+
+
+@pytest.mark.parametrize("version", ["x", "1.x.0", "1.0.0"])
+@pytest.mark.parametrize("kind", ["application/openmetrics-text", "text/plain"])
+def test_format_is_the_one_asked_for_or_plain_text_where_its_version_is_none(
+    settings, kind, version
+):
+    close = listen(settings, registry("first"))
+
+    answer = get(settings, Accept=f"{kind};version={version}")
+
+    close()
+    expected = f"{kind}; version=1.0.0" if version == "1.0.0" else "text/plain; version=0.0.4"
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].startswith(expected)
+    assert b"first_total" in answer.data

@@ -11,7 +11,7 @@ from prometheus_client.core import (
     HistogramMetricFamily,
     InfoMetricFamily,
 )
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder
 
 from app.monitoring.counts import exposition
 from app.monitoring.counts.exposition import Exposition
@@ -26,6 +26,13 @@ ACCEPTS = [
     f"{OPENMETRICS};version=1.0.0;escaping=allow-utf-8,text/plain;version=0.0.4;q=0.5",
     f"{OPENMETRICS};version=1.0.0;escaping=values",
     f"{OPENMETRICS};version=0.0.1",
+]
+ODD = [
+    f"{OPENMETRICS};version=x",
+    f"{OPENMETRICS};version=1.x.0",
+    f"{OPENMETRICS};version=2.x",
+    f'{OPENMETRICS}; version="1.0.0"',
+    "text/plain;version=x",
 ]
 NUMBERS = st.floats(allow_nan=True) | st.integers(-5, 10**9)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
@@ -71,6 +78,27 @@ def test_text_is_that_of_the_encoder_that_is_asked_for(rounds):
             encode, content_type = choose_encoder(accept)
 
             assert told.encode(families, accept) == (encode(families).decode(), content_type)
+
+
+@pytest.mark.parametrize("accept", ODD)
+def test_version_that_is_none_gets_plain_text(accept):
+    text, content_type = Exposition().encode(Families(), accept)
+
+    assert (text, content_type) == ("", CONTENT_TYPE_PLAIN_0_0_4)
+
+
+def test_format_with_a_version_that_is_none_leaves_the_others_to_choose_from():
+    accept = f"{OPENMETRICS};version=x,{OPENMETRICS};version=1.0.0;q=0.5"
+
+    assert Exposition().encode(Families(), accept)[0] == "# EOF\n"
+
+
+@given(st.lists(st.sampled_from([*'01.x;,= "', "version=", "text/plain;", f"{OPENMETRICS};"])))
+def test_no_accept_header_fails(parts):
+    families = Families()
+    families.families = made(1.0, "x", 0.0)
+
+    assert "depth" in Exposition().encode(families, "".join(parts))[0]
 
 
 def test_callers_can_not_fill_the_memory_with_formats_nor_old_samples():
