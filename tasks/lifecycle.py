@@ -8,9 +8,11 @@ import logging
 import sys
 from typing import Any
 
+import click
 from celery import signals
 from celery.concurrency import get_implementation
 from celery.exceptions import WorkerShutdown
+from click.core import ParameterSource
 
 from app import logs
 from app.errors import ConfigError
@@ -30,7 +32,7 @@ logger = logging.getLogger(__name__)
 SWITCH_INTERVAL_S = 0.001
 
 WRONG_POOL = (
-    "mlserve runs in its own thread pool, not in {0}: prefork children would never see model"
+    "mlserve runs in its own thread pool and in no other: prefork children would never see model"
     " changes, and Celery's other pools lose slots; start the worker without -P/--pool"
 )
 
@@ -49,8 +51,6 @@ class Lifecycle:
         signals.worker_init.connect(self.check, weak=False)
         signals.celeryd_after_setup.connect(self.load, weak=False)
         signals.worker_ready.connect(self.announce, weak=False)
-        signals.worker_shutting_down.connect(self.leave, weak=False)
-        signals.worker_shutdown.connect(self.stop, weak=False)
 
     def set_up_logging(self, **_: Any) -> None:
         """Instead of Celery's own logging."""
@@ -59,8 +59,8 @@ class Lifecycle:
     def check(self, sender: Any, **_: Any) -> None:
         """Refuse what could only serve wrongly; `sender` is Celery's worker."""
         pool = get_implementation(sender.pool_cls)
-        if not issubclass(pool, TaskPool):
-            _refuse(WRONG_POOL.format(pool.__module__))
+        if not issubclass(pool, TaskPool) or _is_pool_given():
+            _refuse(WRONG_POOL)
         visible_s = sender.app.conf.broker_transport_options["visibility_timeout"]
         if self.settings.worker.hard_limit_s >= visible_s:
             _refuse(
@@ -71,22 +71,26 @@ class Lifecycle:
 
     def load(self, instance: Any, **_: Any) -> None:
         """Load the models, the default one before anything is consumed."""
-        # Before a metric is made.
-        share(self.settings)
         # Imports numpy: a `celery inspect` never comes here.
         from tasks.host import Host
         from tasks.job_runner import JobRunner
 
         queues = instance.app.amqp.queues
         try:
+            # Before a metric is made.
+            share(self.settings)
             device = choose(self.settings.worker.device)
             host = Host(self.settings, instance.hostname, device, lambda: list(queues.consume_from))
-        except ConfigError as error:
+        except (ConfigError, OSError) as error:
+            # Celery would log anything else, and go on without a host.
             _refuse(str(error))
         threads.use(threads.threads_of(self.settings.worker))
         # A dispatcher lives as long as its connection to Redis.
         runner = JobRunner(host, instance.app, lambda: instance.consumer.event_dispatcher)
         running.set_host(host, runner)
+        # Not before: a worker that was refused has nothing to end.
+        signals.worker_shutting_down.connect(self.leave, weak=False)
+        signals.worker_shutdown.connect(self.stop, weak=False)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         host.start()
 
@@ -109,6 +113,13 @@ class Lifecycle:
         """The last task is done."""
         running.jobs().stop()
         running.host().stop()
+
+
+def _is_pool_given() -> bool:
+    """Whether somebody wrote `-P`: Celery takes `-P prefork` for the default, which is our pool."""
+    context = click.get_current_context(silent=True)
+    source = context and context.get_parameter_source("pool")
+    return source not in (None, ParameterSource.DEFAULT)
 
 
 def _refuse(sentence: str) -> None:

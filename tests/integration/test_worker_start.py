@@ -7,7 +7,7 @@ from tests.processes import RedisServer, WorkerProcess, service_environment
 from tests.waiting import eventually
 
 
-@pytest.mark.parametrize("pool", ["processes", "threads"])
+@pytest.mark.parametrize("pool", ["prefork", "processes", "threads"])
 def test_foreign_pool_is_refused_in_one_sentence(pool, tmp_path):
     env = service_environment("unix:///nonexistent.sock", tmp_path, tmp_path)
 
@@ -25,8 +25,15 @@ def test_foreign_pool_is_refused_in_one_sentence(pool, tmp_path):
     [
         ({"MLSERVE_WORKER__HARD_LIMIT_S": "60"}, "worker.hard_limit_s = 60 must be below"),
         ({"MLSERVE_MAX_BATCH_SIZE": "0"}, "max_batch_size = '0'"),
+        ({"MLSERVE_WORKER__DEVICE": "gpu", "CUDA_VISIBLE_DEVICES": ""}, "worker.device = 'gpu'"),
+        ({"MLSERVE_STATE_DIR": __file__}, "[Errno 20] Not a directory"),
     ],
-    ids=["a task may outlive the visibility timeout", "a wrong setting"],
+    ids=[
+        "a task may outlive the visibility timeout",
+        "a wrong setting",
+        "a GPU that is not there",
+        "a state directory that is a file",
+    ],
 )
 def test_impossible_setting_is_refused_in_one_sentence(tmp_path, env, words):
     where = service_environment("unix:///nonexistent.sock", tmp_path, tmp_path)
