@@ -84,6 +84,11 @@ class Attempts:
         self._check_memory(ref, 0)
         return loaded
 
+    def hangs(self, ref: str) -> bool:
+        """Whether an attempt that took too long still goes on."""
+        thread = self._late.get(ref)
+        return thread is not None and thread.is_alive()
+
     def _wait_for(self, ref: str, thread: threading.Thread | None, until: float | None) -> None:
         if thread is None:
             return

@@ -6,6 +6,7 @@ replaced lives on until its last user has let go of it.
 """
 
 import logging
+import math
 import os
 import threading
 import time
@@ -24,6 +25,7 @@ from app.models.base import Manifest, Ref
 from app.models.catalog import Entry
 from app.models.golden import GOLDEN_FILE
 from app.models.loader import LoadedModel, load
+from app.models.retries import wait_after
 from app.settings import Limits
 
 logger = logging.getLogger(__name__)
@@ -46,6 +48,7 @@ class Changes(NamedTuple):
 class Fault(NamedTuple):
     """Why a version is not held, and what lay on disk then: tried again when that changes.
 
+    Where the cause may pass, tried again after `wait_s` as well, at `again_at`, a monotonic time.
     Words, not the error: its traceback would keep all that was read for the load.
     """
 
@@ -53,6 +56,12 @@ class Fault(NamedTuple):
     code: str
     digest: str
     seen: "Seen"
+    wait_s: float | None = None
+    again_at: float = math.inf
+
+    def says(self, other: "Fault | None") -> bool:
+        """Whether it tells the same as `other`."""
+        return other is not None and self[:4] == other[:4]
 
 
 class Seen(NamedTuple):
@@ -75,12 +84,14 @@ class Registry:
         now: Callable[[], float] = time.time,
         bounds: Bounds = UNBOUNDED,
         retire_after_s: float = 0.0,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = limits
         self._device = device
         self._now = now
         self._attempts = Attempts(bounds)
         self._retire_after_s = retire_after_s
+        self._monotonic = monotonic
         # Told of every version as soon as it is held, and in how many seconds it was loaded.
         self.on_loaded: list[Callable[[str, float], None]] = []
         self._writing = threading.Lock()
@@ -155,7 +166,7 @@ class Registry:
         return changes
 
     def _retire_all_but(self, wanted: set[str], changes: Changes) -> None:
-        moment, known = time.monotonic(), self._retired_at
+        moment, known = self._monotonic(), self._retired_at
         retired = {ref: known.get(ref, moment) for ref in self._models if ref not in wanted}
         gone = [ref for ref, at in retired.items() if moment - at >= self._retire_after_s]
         self._models = _without(self._models, gone)
@@ -181,7 +192,7 @@ class Registry:
             self._faults = _without(self._faults, [ref])
             return
         seen = _look(entry)
-        if fault is not None and fault.seen == seen:
+        if fault is not None and fault.seen == seen and not self._is_due(ref, fault):
             return
         started = time.perf_counter()
         try:
@@ -198,11 +209,18 @@ class Registry:
         for told in self.on_loaded:
             told(ref, duration_s)
 
+    def _is_due(self, ref: str, fault: Fault) -> bool:
+        # To wait for an attempt that still hangs would keep all other versions from their turn.
+        return self._monotonic() >= fault.again_at and not self._attempts.hangs(ref)
+
     def _note(self, error: ModelError, ref: str, digest: str, seen: Seen, changes: Changes) -> None:
-        known, fault = self._faults.get(ref), Fault(str(error), error.code, digest, seen)
-        if known == fault:
-            return
+        known = self._faults.get(ref)
+        wait_s = wait_after(error, known.wait_s if known and known.seen == seen else None)
+        again_at = math.inf if wait_s is None else self._monotonic() + wait_s
+        fault = Fault(str(error), error.code, digest, seen, wait_s, again_at)
         self._faults = {**self._faults, ref: fault}
+        if fault.says(known):
+            return
         changes.failed.append(ref)
         details = {"action": "model_failed", "ref": ref, "code": fault.code, "cause": fault.error}
         logger.warning("model cannot be loaded", extra=details)
