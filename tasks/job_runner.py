@@ -6,6 +6,7 @@ text by text, each text marked before it is begun: so what ends workers is found
 
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -43,7 +44,10 @@ LEASE_MARGIN_S = 5.0
 # A chunk that takes so many times what one should is done as far as it got; the rest is sent again.
 OVERTIME = 2
 MODEL_WAIT_S = 2.0
-RELEASED_S = 2.0
+# So long a worker that cannot hold the version of a chunk leaves the next one to others.
+STAND_BACK_S = 2.0
+# Both take such a share of worker.hard_limit_s at most.
+WAIT_SHARE = 0.25
 # A Redis that restarts is waited for so long at each step, all in all below worker.hard_limit_s.
 MAX_REDIS_WAIT_S = 8.0
 JOIN_S = 2.0
@@ -76,7 +80,10 @@ class JobRunner:
             is_revoked=lambda job_id: job_id in worker_state.revoked,
         )
         self._sweeping = Loop("jobs", self._sweep, SWEEP_S)
-        self._lease_s = host.settings.worker.hard_limit_s + LEASE_MARGIN_S
+        hard_limit_s = host.settings.worker.hard_limit_s
+        self._lease_s = hard_limit_s + LEASE_MARGIN_S
+        self._max_wait_s = WAIT_SHARE * hard_limit_s
+        self._leaving = threading.Event()
         self._windows = Windows(host.settings)
         self._running: list[Claim] = []
         # What could not be given up because Redis was away.
@@ -88,6 +95,10 @@ class JobRunner:
         """Look after the jobs from now on."""
         self._sweeping.start()
         self._webhooks.start()
+
+    def leave(self) -> None:
+        """The worker is about to stop: wait for nothing any more; returns at once."""
+        self._leaving.set()
 
     def stop(self) -> None:
         """Leave the jobs to other workers."""
@@ -125,8 +136,7 @@ class JobRunner:
         try:
             model = self._model(claim)
         except ModelUnavailable as error:
-            logger.warning("chunk released", extra={"ref": claim.spec.ref, "cause": str(error)})
-            self._chunks.release(claim, holder, RELEASED_S, str(error))
+            self._release(claim, holder, error)
             return
         texts = _patiently(partial(self._chunks.texts, claim))
         if len(texts) != claim.count:
@@ -136,10 +146,16 @@ class JobRunner:
         took_s = time.perf_counter() - started
         self._commit(self._shortened(claim, holder, len(outcomes)), outcomes, took_s)
 
+    def _release(self, claim: Claim, holder: str, error: ModelUnavailable) -> None:
+        logger.warning("chunk released", extra={"ref": claim.spec.ref, "cause": str(error)})
+        self._chunks.release(claim, holder, 0.0, str(error))
+        # Unacknowledged meanwhile: it would come to this worker again, and so would all the others.
+        self._leaving.wait(min(STAND_BACK_S, self._max_wait_s))
+
     def _model(self, claim: Claim) -> LoadedModel:
         # The sweeper may not have seen this job yet.
         self._host.reconciler.pinned = {*self._host.reconciler.pinned, claim.spec.ref}
-        model = self._host.model(claim.spec.ref, MODEL_WAIT_S)
+        model = self._host.model(claim.spec.ref, min(MODEL_WAIT_S, self._max_wait_s))
         if model.manifest.untuned_digest != claim.spec.digest:
             raise ModelUnavailable(claim.spec.ref, "this worker holds another artifact of it")
         return model

@@ -108,6 +108,7 @@ class Lifecycle:
     def leave(self, **_: Any) -> None:
         """A signal asked the worker to stop: it finishes what runs, and takes nothing new."""
         running.host().leave()
+        running.jobs().leave()
 
     def stop(self, **_: Any) -> None:
         """The last task is done."""

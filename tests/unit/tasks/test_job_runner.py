@@ -1,0 +1,99 @@
+"""How a worker computes chunks of jobs: a real host and a real Redis, without Celery's worker."""
+
+import threading
+
+import msgspec
+import pytest
+
+from app.broker import make_celery
+from app.jobs.chunks import Chunks
+from app.jobs.ledger import Ledger
+from app.jobs.records import JobSpec
+from app.models.catalog import read_manifest
+from app.settings import Drift, Monitoring, Redis, Settings, Worker
+from tasks import job_runner
+from tasks.host import Host
+from tasks.job_runner import JobRunner
+from tests.unit.app.jobs.jobs import begin, submit
+from tests.waiting import eventually
+
+
+class Computer:
+    """A host that holds `tiny-v1`, its runner, and the ledger as others see it."""
+
+    def __init__(self, url, client, root, tmp_path):
+        self.settings = Settings(
+            models_dir=str(root),
+            default_model="tiny",
+            state_dir=str(tmp_path / "state"),
+            redis=Redis(url=url, socket_timeout_s=0.2),
+            worker=Worker(hard_limit_s=1000),
+            monitoring=Monitoring(enabled=False),
+            drift=Drift(enabled=False),
+        )
+        self.celery = make_celery(self.settings, "cli")
+        self.host = Host(self.settings, "w1@test", "cpu", lambda: ["jobs.cpu"])
+        self.runner = JobRunner(self.host, self.celery, lambda: None)
+        self.client = client
+        self.book = Ledger(client, self.settings.jobs, self.host.now)
+        self.chunks = Chunks(self.book)
+        manifest = read_manifest(root / "tiny" / "v1")
+        self.spec = JobSpec(
+            ref="tiny-v1",
+            digest=manifest.untuned_digest,
+            labels=manifest.labels,
+            queue="jobs.cpu",
+        )
+
+    def sent(self, count=10, **changes):
+        """A job, and the number of its first text: its first chunk is on its way."""
+        job = submit(self.book, count, msgspec.structs.replace(self.spec, **changes))
+        return job, self.chunks.feed(job.id, job.spec)[0].first
+
+    def begin(self, job, first):
+        """The thread of a worker that computes a chunk."""
+        thread = threading.Thread(target=self.runner.run, args=(job.id, first), daemon=True)
+        thread.start()
+        return thread
+
+    def close(self):
+        """End the threads and the connections."""
+        self.runner.leave()
+        self.host.stop()
+        self.host.redis.close()
+        self.celery.backend.client.close()
+        self.celery.close()
+
+
+@pytest.fixture
+def computer(redis_server, redis_client, models, tmp_path):
+    computer = Computer(redis_server.url, redis_client, models, tmp_path)
+    computer.host.start()
+    yield computer
+    computer.close()
+
+
+def test_chunk_is_computed_and_committed(computer):
+    job, first = computer.sent()
+
+    computer.runner.run(job.id, first)
+
+    job = computer.book.read(job.id)
+    assert (job.status, job.counts.succeeded) == ("completed", 10)
+
+
+def test_worker_that_cannot_hold_a_version_leaves_its_chunk_and_the_next_ones_to_others(
+    computer, monkeypatch
+):
+    monkeypatch.setattr(job_runner, "STAND_BACK_S", 100.0)
+    job, first = computer.sent(digest="f" * 64)
+
+    standing_back = computer.begin(job, first)
+    eventually(lambda: computer.client.hget(f"mlserve:job:{job.id}", "refused"))
+    computer.chunks.sweep(job.id, [], False)
+
+    assert begin(computer.chunks, job, "w2").first == first
+    assert standing_back.is_alive()
+    computer.runner.leave()
+    standing_back.join(10)
+    assert not standing_back.is_alive()
