@@ -8,6 +8,7 @@ import logging
 import math
 import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
@@ -111,8 +112,10 @@ class JobRunner:
 
         Raises `BrokerUnavailable` where Redis is away for longer than it takes to restart.
         """
-        holder = self._host.incarnation
-        claim = _patiently(partial(self._chunks.claim, job_id, first, holder, self._lease_s))
+        # Redis may have done what it did not answer in time.
+        holder, token = self._host.incarnation, uuid.uuid4().hex
+        asked = partial(self._chunks.claim, job_id, first, holder, self._lease_s, token)
+        claim = _patiently(asked)
         if claim is None:
             return
         self._running.append(claim)

@@ -5,6 +5,7 @@ with a lease, the first commit counts, and `sweep` takes back what is overdue or
 gone. All methods raise redis errors where Redis cannot be reached.
 """
 
+import uuid
 from collections.abc import Collection, Iterable
 from typing import Any, Literal
 
@@ -92,12 +93,16 @@ class Chunks:
         )
         return [Ticket(job_id, first, spec.queue) for first in found]
 
-    def claim(self, job_id: str, first: int, holder: str, lease_s: float) -> Claim | None:
+    def claim(
+        self, job_id: str, first: int, holder: str, lease_s: float, token: str | None = None
+    ) -> Claim | None:
         """Take the chunk that starts with text `first` for `lease_s` seconds.
 
         None where there is nothing to do: it is done or being computed, or its job has ended.
+        Whoever got no answer asks again with the same `token`, and gets the same chunk.
         """
-        found = self.ledger.run("CLAIM", job_id, first, holder, lease_s)
+        token = token or uuid.uuid4().hex
+        found = self.ledger.run("CLAIM", job_id, first, holder, lease_s, token)
         if found is None:
             return None
         count, attempt, spec = found
@@ -123,7 +128,7 @@ class Chunks:
     def shorten(self, claim: Claim, holder: str, count: int) -> Claim | None:
         """Keep the first `count` texts of a chunk, at least one; the others are sent again.
 
-        None where the chunk is no longer the holder's.
+        None where the chunk is no longer the holder's. May be asked again.
         """
         if not self.ledger.run("SHORTEN", claim.job_id, claim.first, holder, count):
             return None

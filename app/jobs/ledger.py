@@ -14,7 +14,7 @@ import redis
 
 from app.contract import Failure
 from app.errors import JobGone, JobNotFound, StorageFull, SubmissionLost
-from app.jobs import blobs, scripts
+from app.jobs import blobs, prelude, scripts
 from app.jobs.keys import ACTIVE_KEY, GONE, JOBS_KEY, job_key, keys_of, part_key
 from app.jobs.records import JOB_ID, Counts, Job, JobSpec, Page, Status
 from app.settings import Jobs
@@ -172,7 +172,7 @@ class Ledger:
         """Run one of `scripts` on a job; `also` are more keys."""
         script = self._scripts.get(name)
         if script is None:
-            script = self.redis.register_script(scripts.PRELUDE + getattr(scripts, name))
+            script = self.redis.register_script(prelude.PRELUDE + getattr(scripts, name))
             self._scripts[name] = script
         return script(keys=[*keys_of(job_id), *also], args=[job_id, repr(self.now()), *args])
 

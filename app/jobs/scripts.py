@@ -1,75 +1,7 @@
 """Shared. The steps of a job that must happen at once: Lua, which Redis runs without interruption.
 
-All but the last two get the keys of `keys.keys_of`, the id and the time; some also the key of the
-version's pace.
-A row of `chunks` is JSON: c texts, a attempts, h who computes it ('' nobody), m the text that is
-computed now (-1 unknown), s when it was sent, w why it was lost. A chunk stands in `ready` or in
-`out`; texts from `cursor` on are in no chunk yet.
-"""
-
-PRELUDE = """
-local J, TEXTS, IDS, CHUNKS, READY, OUT, DONE, RESULTS, GONE, JOBS, ACTIVE, TOTALS, PACE =
-  unpack(KEYS)
-local call, id, now = redis.call, ARGV[1], tonumber(ARGV[2])
-local function get(field) return call('HGET', J, field) end
-local function number(field) return tonumber(get(field) or 0) end
-local function row(first)
-  local raw = call('HGET', CHUNKS, first)
-  return raw and cjson.decode(raw)
-end
-local function total(what, texts)
-  call('HINCRBY', TOTALS, what, texts)
-  call('EXPIRE', TOTALS, 2592000)
-end
-local function count(what, texts)
-  call('HINCRBY', J, what, texts)
-  total(what, texts)
-end
-local function put(first, r) call('HSET', CHUNKS, first, cjson.encode(r)) end
-local function drop(first)
-  call('HDEL', CHUNKS, first)
-  call('ZREM', OUT, first)
-  call('ZREM', READY, first)
-end
-local function pending()
-  return number('total') - number('succeeded') - number('failed') - number('cancelled')
-end
-local function keep()
-  local ttl_s = math.max(1, math.ceil(number('expires_at') - now))
-  for at = 1, 8 do call('EXPIRE', KEYS[at], ttl_s) end
-  return ttl_s
-end
-local function remember()
-  local ttl_s = keep()
-  call('SET', GONE, 1, 'EX', ttl_s + number('gone_ttl_s'))
-  for _, index in ipairs({JOBS, ACTIVE}) do
-    if call('TTL', index) < ttl_s then call('EXPIRE', index, ttl_s) end
-  end
-end
-local function finish(status)
-  call('HSET', J, 'status', status, 'ended_at', ARGV[2],
-    'expires_at', now + number('result_ttl_s'), 'cursor', number('total'))
-  call('UNLINK', TEXTS, CHUNKS, READY, OUT)
-  remember()
-end
-local function finish_if_done()
-  if pending() > 0 then return end
-  finish(get('status') == 'cancelling' and 'cancelled' or 'completed')
-end
-local function fail_rest(status, failure)
-  count('failed', pending())
-  call('HSET', J, 'error', failure)
-  finish(status)
-end
-local function result(first, blob, succeeded, failed)
-  drop(first)
-  call('HSET', RESULTS, first, blob)
-  call('ZADD', DONE, first, first)
-  count('succeeded', succeeded)
-  count('failed', failed)
-  keep()
-  finish_if_done()
-end
+Each begins with `prelude`, which says what a row is. The comments name the arguments after the id
+and the time, `ARGV[3]` and so on.
 """
 
 # block number, texts, custom ids ('' where there are none), seconds to live
@@ -120,15 +52,20 @@ fail_rest(ARGV[3], ARGV[4])
 return 1
 """
 
-# first text, holder, seconds of lease
+# first text, holder, seconds of lease, token: asked again with the same one, it is the same claim
 CLAIM = """
 local r = row(ARGV[3])
-if get('status') ~= 'in_progress' or not r or r.h ~= '' then return false end
-r.a, r.h, r.m, r.w = r.a + 1, ARGV[4], -1, ''
-put(ARGV[3], r)
-call('ZREM', READY, ARGV[3])
+if not r then return false end
+if r.h == '' then
+  if get('status') ~= 'in_progress' then return false end
+  r.a, r.h, r.m, r.w, r.t = r.a + 1, ARGV[4], -1, '', ARGV[6]
+  put(ARGV[3], r)
+  call('ZREM', READY, ARGV[3])
+  call('HSETNX', J, 'started_at', ARGV[2])
+elseif r.t ~= ARGV[6] then
+  return false
+end
 call('ZADD', OUT, now + ARGV[5], ARGV[3])
-call('HSETNX', J, 'started_at', ARGV[2])
 keep()
 return {r.c, r.a, get('spec')}
 """
@@ -146,7 +83,8 @@ return 1
 # first text, holder, texts that are kept: the others become a chunk of their own
 SHORTEN = """
 local r, kept = row(ARGV[3]), tonumber(ARGV[5])
-if not r or r.h ~= ARGV[4] or kept >= r.c then return 0 end
+if not r or r.h ~= ARGV[4] or kept > r.c then return 0 end
+if kept == r.c then return 1 end
 if get('status') == 'cancelling' then
   count('cancelled', r.c - kept)
 else

@@ -1,6 +1,7 @@
 """How a worker computes chunks of jobs: a real host and a real Redis, without Celery's worker."""
 
 import threading
+from contextlib import contextmanager
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ from app.settings import Drift, Monitoring, Redis, Settings, Worker
 from tasks import job_runner
 from tasks.host import Host
 from tasks.job_runner import JobRunner
+from tests.processes import RedisServer
 from tests.unit.app.jobs.jobs import begin, submit
 from tests.waiting import eventually
 
@@ -45,6 +47,19 @@ class Computer:
             queue="jobs.cpu",
         )
 
+    def before(self, name, action):
+        """Have `action` called before a step on chunks is first tried; a list of all that are."""
+        step, tried = getattr(self.runner._chunks, name), []
+
+        def watched(*args, **kwargs):
+            if not tried:
+                action()
+            tried.append(name)
+            return step(*args, **kwargs)
+
+        setattr(self.runner._chunks, name, watched)
+        return tried
+
     def sent(self, count=10, **changes):
         """A job, and the number of its first text: its first chunk is on its way."""
         job = submit(self.book, count, msgspec.structs.replace(self.spec, **changes))
@@ -65,12 +80,21 @@ class Computer:
         self.celery.close()
 
 
+@contextmanager
+def running(server, client, models, tmp_path):
+    """A computer that has loaded its model."""
+    computer = Computer(server.url, client, models, tmp_path)
+    computer.host.start()
+    try:
+        yield computer
+    finally:
+        computer.close()
+
+
 @pytest.fixture
 def computer(redis_server, redis_client, models, tmp_path):
-    computer = Computer(redis_server.url, redis_client, models, tmp_path)
-    computer.host.start()
-    yield computer
-    computer.close()
+    with running(redis_server, redis_client, models, tmp_path) as computer:
+        yield computer
 
 
 def test_chunk_is_computed_and_committed(computer):
@@ -97,3 +121,23 @@ def test_worker_that_cannot_hold_a_version_leaves_its_chunk_and_the_next_ones_to
     computer.runner.leave()
     standing_back.join(10)
     assert not standing_back.is_alive()
+
+
+@pytest.mark.parametrize("step", ["claim", "commit"])
+def test_chunk_is_computed_although_redis_does_late_what_it_was_asked(models, tmp_path, step):
+    with (
+        RedisServer() as server,
+        server.client() as client,
+        running(server, client, models, tmp_path) as computer,
+    ):
+        before, first = computer.sent()
+        computer.runner.run(before.id, first)  # Redis knows the scripts now
+        job, first = computer.sent()
+        tried = computer.before(step, server.pause)
+        computing = computer.begin(job, first)
+        eventually(lambda: len(tried) > 1)
+        server.resume()
+        computing.join(20)
+
+        job = computer.book.read(job.id)
+        assert (job.status, job.counts.succeeded) == ("completed", 10)

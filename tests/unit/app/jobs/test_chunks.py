@@ -147,6 +147,19 @@ def test_duplicate_message_finds_nothing_to_do(book, chunks):
     assert chunks.claim(job.id, 0, "w2", LEASE_S) is None
 
 
+def test_claim_whose_answer_was_lost_is_made_again_with_its_token(book, chunks):
+    job = submit(book, 10)
+    first = chunks.feed(job.id, job.spec)[0].first
+    claim = chunks.claim(job.id, first, "w1", LEASE_S, "mine")
+
+    assert chunks.claim(job.id, first, "w1", LEASE_S, "mine") == claim
+    assert chunks.claim(job.id, first, "w1", LEASE_S, "another") is None
+    book.cancel(job.id)  # what is being computed is still delivered
+    assert chunks.claim(job.id, first, "w1", LEASE_S, "mine") == claim
+    assert commit(chunks, claim) == "cancelled"
+    assert chunks.claim(job.id, first, "w1", LEASE_S, "mine") is None
+
+
 def test_chunk_that_was_cut_meanwhile_is_no_longer_the_holders(book, chunks, clock):
     job = submit(book, 10)
     chunks.give_up(begin(chunks, job), "w1")
@@ -178,7 +191,18 @@ def test_chunk_is_shortened_by_its_holder_only(book, chunks):
     claim = begin(chunks, submit(book, 10))
 
     assert chunks.shorten(claim, "w2", 3) is None
-    assert chunks.shorten(claim, "w1", 10) is None
+    assert chunks.shorten(claim, "w1", 11) is None
+
+
+def test_chunk_is_shortened_once_however_often_that_is_asked(book, chunks):
+    job = submit(book, 10)
+    claim = begin(chunks, job)
+
+    shorter = chunks.shorten(claim, "w1", 3)
+
+    assert chunks.shorten(claim, "w1", 3) == shorter
+    assert run_all(book, job).counts.pending == 3
+    assert commit(chunks, shorter) == "completed"
 
 
 def test_job_whose_version_nobody_can_hold_fails_with_the_reason(book, chunks, clock):
