@@ -19,7 +19,7 @@ from celery.worker import state as worker_state
 from kombu.exceptions import OperationalError
 from kombu.utils.functional import retry_over_time
 
-from app.contract import Chunk, Outcome
+from app.contract import Chunk, MessageRefused, Outcome
 from app.dispatch import Dispatcher
 from app.errors import BrokerUnavailable, ModelUnavailable
 from app.inference import engine
@@ -115,7 +115,12 @@ class JobRunner:
         # Redis may have done what it did not answer in time.
         holder, token = self._host.incarnation, uuid.uuid4().hex
         asked = partial(self._chunks.claim, job_id, first, holder, self._lease_s, token)
-        claim = _patiently(asked)
+        try:
+            claim = _patiently(asked)
+        except MessageRefused as error:
+            logger.warning("chunk released", extra={"cause": str(error)})
+            self._stand_back()
+            return
         if claim is None:
             return
         self._running.append(claim)
@@ -152,6 +157,9 @@ class JobRunner:
     def _release(self, claim: Claim, holder: str, error: ModelUnavailable) -> None:
         logger.warning("chunk released", extra={"ref": claim.spec.ref, "cause": str(error)})
         self._chunks.release(claim, holder, 0.0, str(error))
+        self._stand_back()
+
+    def _stand_back(self) -> None:
         # Unacknowledged meanwhile: it would come to this worker again, and so would all the others.
         self._leaving.wait(min(STAND_BACK_S, self._max_wait_s))
 
@@ -257,8 +265,11 @@ class JobRunner:
         while self._ended:
             self._sweeper.report(self._ended[0])
             del self._ended[0]
-        self._sweeper.step()
-        self._host.reconciler.pinned = self._sweeper.pinned
+        try:
+            self._sweeper.step()
+        finally:
+            # What went wrong with one job is nothing to the versions of all.
+            self._host.reconciler.pinned = self._sweeper.pinned
 
 
 def _scores(claim: Claim, outcomes: Sequence[Outcome]) -> list[float]:

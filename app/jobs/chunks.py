@@ -7,11 +7,12 @@ gone. All methods raise redis errors where Redis cannot be reached.
 
 import uuid
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from typing import Any, Literal
 
 import msgspec
 
-from app.contract import Failure
+from app.contract import Failure, MessageRefused
 from app.errors import JobExpired, JobFailed, TextGivenUp, TextHung
 from app.jobs.blobs import BLOCK_TEXTS, decode_texts, failed
 from app.jobs.keys import ACTIVE_KEY, PACE_PREFIX, job_key, part_key
@@ -47,6 +48,12 @@ UNHELD = Failure(JobFailed.code, str(JobFailed("no worker can hold its model ver
 Swept = Status | Literal["gone"]
 
 
+class Pinned(msgspec.Struct, frozen=True):
+    """The part of a `JobSpec` that every version of mlserve can read."""
+
+    ref: str
+
+
 class Chunks:
     """What workers do to the jobs of a ledger. Safe for several threads and processes."""
 
@@ -60,17 +67,14 @@ class Chunks:
         return [name.decode() for name in found]
 
     def refs(self, job_ids: Iterable[str]) -> dict[str, str]:
-        """The versions of those jobs that are there."""
+        """The versions of those jobs that are there and tell it."""
         names = list(job_ids)
         with self.ledger.redis.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.hget(job_key(name), "spec")
             specs = pipe.execute()
-        return {
-            name: msgspec.json.decode(spec, type=JobSpec).ref
-            for name, spec in zip(names, specs, strict=True)
-            if spec is not None
-        }
+        refs = {name: _ref(spec) for name, spec in zip(names, specs, strict=True)}
+        return {name: ref for name, ref in refs.items() if ref is not None}
 
     def settle(self, job_id: str) -> None:
         """Nobody has to look after this job any more."""
@@ -100,13 +104,19 @@ class Chunks:
 
         None where there is nothing to do: it is done or being computed, or its job has ended.
         Whoever got no answer asks again with the same `token`, and gets the same chunk.
+        `MessageRefused` where another version of mlserve wrote the job: then it is given back.
         """
         token = token or uuid.uuid4().hex
         found = self.ledger.run("CLAIM", job_id, first, holder, lease_s, token)
         if found is None:
             return None
-        count, attempt, spec = found
-        return Claim(job_id, first, count, attempt, msgspec.json.decode(spec, type=JobSpec))
+        count, attempt, raw = found
+        try:
+            spec = msgspec.json.decode(raw, type=JobSpec)
+        except msgspec.MsgspecError as error:
+            self.ledger.run("RELEASE", job_id, first, holder, 0.0, str(error))
+            raise MessageRefused(str(error)) from error
+        return Claim(job_id, first, count, attempt, spec)
 
     def texts(self, claim: Claim) -> list[str]:
         """The texts of a chunk; fewer where the job has ended meanwhile."""
@@ -193,3 +203,11 @@ class Chunks:
         )
         swept: Swept = msgspec.convert(found.decode(), Swept)
         return swept
+
+
+def _ref(spec: bytes | None) -> str | None:
+    if spec is None:
+        return None
+    with suppress(msgspec.MsgspecError):
+        return msgspec.json.decode(spec, type=Pinned).ref
+    return None

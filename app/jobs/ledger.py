@@ -5,6 +5,7 @@ total = succeeded + failed + cancelled + pending. What workers do with its chunk
 All methods raise redis errors where Redis cannot be reached.
 """
 
+import logging
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,11 +14,13 @@ import msgspec
 import redis
 
 from app.contract import Failure
-from app.errors import JobGone, JobNotFound, StorageFull, SubmissionLost
+from app.errors import JobGone, JobNotFound, StorageFull, SubmissionLost, Unavailable
 from app.jobs import blobs, prelude, scripts
 from app.jobs.keys import ACTIVE_KEY, GONE, JOBS_KEY, job_key, keys_of, part_key
 from app.jobs.records import JOB_ID, Counts, Job, JobSpec, Page, Status
 from app.settings import Jobs
+
+logger = logging.getLogger(__name__)
 
 # What was received of a job whose submission stops is gone after so long.
 VALIDATING_TTL_S = 60
@@ -33,6 +36,8 @@ class Ledger:
     def __init__(self, client: "redis.Redis", limits: Jobs, now: Callable[[], float]) -> None:
         self.redis, self.limits, self.now = client, limits, now
         self._scripts: dict[str, Any] = {}
+        # Ids of jobs of which it was told that they cannot be read.
+        self._unread: set[str] = set()
 
     def create(self, spec: JobSpec) -> str:
         """Begin a submission (status `validating`): the id of the job. See `app.jobs.submission`.
@@ -89,7 +94,8 @@ class Ledger:
     def read(self, job_id: str) -> Job:
         """One look at a job; `JobNotFound`, or `JobGone` where it has expired.
 
-        A job that is being submitted is found too, with status `validating`.
+        A job that is being submitted is found too, with status `validating`. `Unavailable` where
+        another version of mlserve wrote it, so that this one cannot read it.
         """
         if not JOB_ID.fullmatch(job_id):
             raise JobNotFound(job_id)
@@ -104,7 +110,7 @@ class Ledger:
     def page(self, limit: int, before: str | None = None) -> Page:
         """At most `limit` jobs, the newest first; `before` is the `next_before` of another page.
 
-        `JobNotFound` where `before` is no job any more.
+        Those that `read` cannot read are left out. `JobNotFound` where `before` is no job any more.
         """
         start: Any = 0
         if before is not None:
@@ -121,7 +127,7 @@ class Ledger:
         found = dict(zip(ids, rows, strict=False))
         if gone := [job_id for job_id, fields in found.items() if b"spec" not in fields]:
             self.redis.zrem(JOBS_KEY, *gone)
-        jobs = [_job(job_id, fields) for job_id, fields in found.items() if job_id not in gone]
+        jobs = self._readable(found)
         more = len(ids) > limit
         return Page(jobs, jobs[-1].id if more and jobs else None)
 
@@ -131,17 +137,17 @@ class Ledger:
         return int(found)
 
     def open(self, limit: int) -> list[Job]:
-        """At most `limit` jobs that have not ended; no tasks, whose callers ask for them."""
+        """At most `limit` jobs that have not ended; no tasks, whose callers ask for them.
+
+        Those that `read` cannot read are left out.
+        """
         names: Any = self.redis.zrange(ACTIVE_KEY, 0, -1)
         with self.redis.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.hgetall(job_key(name.decode()))
             rows = pipe.execute()
-        found = [
-            _job(name.decode(), fields)
-            for name, fields in zip(names, rows, strict=True)
-            if b"spec" in fields
-        ]
+        ids = [name.decode() for name in names]
+        found = self._readable(dict(zip(ids, rows, strict=True)))
         return [job for job in found if job.spec.question is None and not job.has_ended][:limit]
 
     def cancel(self, job_id: str) -> Job:
@@ -176,6 +182,22 @@ class Ledger:
             self._scripts[name] = script
         return script(keys=[*keys_of(job_id), *also], args=[job_id, repr(self.now()), *args])
 
+    def _readable(self, rows: dict[str, dict[bytes, bytes]]) -> list[Job]:
+        """Those of the jobs that are there and can be read; others are told once each."""
+        jobs, unread = [], {}
+        for job_id, fields in rows.items():
+            if b"spec" not in fields:
+                continue
+            try:
+                jobs.append(_job(job_id, fields))
+            except Unavailable as error:
+                unread[job_id] = str(error.__cause__)
+        if new := unread.keys() - self._unread:
+            self._unread |= new
+            details = {"jobs": len(new), "cause": unread[min(new)]}
+            logger.warning("jobs left out that cannot be read", extra=details)
+        return jobs
+
 
 class _memory:
     """Redis's own "out of memory" as `StorageFull`."""
@@ -192,6 +214,13 @@ class _memory:
 
 
 def _job(job_id: str, fields: dict[bytes, bytes]) -> Job:
+    try:
+        return _decoded(job_id, fields)
+    except msgspec.MsgspecError as error:
+        raise Unavailable() from error
+
+
+def _decoded(job_id: str, fields: dict[bytes, bytes]) -> Job:
     def time(name: str) -> float | None:
         raw = fields.get(name.encode())
         return None if raw is None else float(raw)

@@ -12,7 +12,7 @@ from contextlib import suppress
 import redis
 
 from app import fleet
-from app.errors import JobGone, JobNotFound
+from app.errors import JobGone, JobNotFound, Unavailable
 from app.fleet import Fleet
 from app.jobs.chunks import Chunks
 from app.jobs.records import Job, JobSpec
@@ -63,13 +63,13 @@ class Sweeper:
 
     def report(self, job_id: str) -> None:
         """Tell of a job that has ended here, whoever looks after it; raises redis errors."""
-        with suppress(JobGone, JobNotFound):
+        with suppress(JobGone, JobNotFound, Unavailable):
             self._report(self._chunks.ledger.read(job_id))
 
     def _cancel_revoked(self, active: Collection[str]) -> None:
         # Each worker for itself: who was started later does not know what was revoked.
         for job_id in filter(self._is_revoked, active):
-            with suppress(JobGone, JobNotFound):
+            with suppress(JobGone, JobNotFound, Unavailable):
                 self._chunks.ledger.cancel(job_id)
 
     def _lead(self, active: Collection[str]) -> list[Exception]:

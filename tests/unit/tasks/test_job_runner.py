@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from app.broker import make_celery
+from app.errors import Unavailable
 from app.jobs.chunks import Chunks
 from app.jobs.ledger import Ledger
 from app.jobs.records import JobSpec
@@ -16,7 +17,7 @@ from tasks import job_runner
 from tasks.host import Host
 from tasks.job_runner import JobRunner
 from tests.processes import RedisServer
-from tests.unit.app.jobs.jobs import begin, submit
+from tests.unit.app.jobs.jobs import as_another_version_wrote, begin, submit
 from tests.waiting import eventually
 
 
@@ -121,6 +122,23 @@ def test_worker_that_cannot_hold_a_version_leaves_its_chunk_and_the_next_ones_to
     computer.runner.leave()
     standing_back.join(10)
     assert not standing_back.is_alive()
+
+
+def test_worker_that_cannot_read_a_job_stands_back_and_holds_the_versions_of_others(
+    computer, monkeypatch
+):
+    monkeypatch.setattr(job_runner, "STAND_BACK_S", 100.0)
+    newer, first = computer.sent()
+    submit(computer.book, 10, msgspec.structs.replace(computer.spec, ref="tiny-v2"))
+    as_another_version_wrote(computer.client, newer)
+
+    standing_back = computer.begin(newer, first)
+    eventually(lambda: computer.client.hget(f"mlserve:job:{newer.id}", "refused"))
+    with pytest.raises(Unavailable):
+        computer.runner._sweep()
+
+    assert computer.host.reconciler.pinned == {"tiny-v1", "tiny-v2"}
+    assert standing_back.is_alive()
 
 
 @pytest.mark.parametrize("step", ["claim", "commit"])

@@ -5,6 +5,7 @@ import random
 from app.contract import Failure
 from app.jobs.blobs import encode_results
 from app.jobs.chunks import Chunks
+from app.jobs.keys import job_key
 from app.jobs.ledger import Ledger
 from app.jobs.records import JobSpec
 from app.jobs.submission import Submission
@@ -34,6 +35,11 @@ def submit(book, count, spec=SPEC, ids=lambda at: None):
         for at in range(count):
             submission.add(f"text {at}", ids(at))
         return submission.seal()
+
+
+def as_another_version_wrote(client, job, spec=b'{"ref": "tiny-v1", "priority": 1}'):
+    """Replace the specification of a job by one that this mlserve cannot read."""
+    client.hset(job_key(job.id), "spec", spec)
 
 
 def begin(chunks, job, holder="w1"):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.contract import MessageRefused
 from app.jobs import results
 from app.jobs.chunks import (
     GRACE_S,
@@ -12,7 +13,16 @@ from app.jobs.chunks import (
     UNHELD_S,
     Chunks,
 )
-from tests.unit.app.jobs.jobs import LEASE_S, begin, commit, ledger, run_all, submit
+from app.jobs.keys import job_key
+from tests.unit.app.jobs.jobs import (
+    LEASE_S,
+    as_another_version_wrote,
+    begin,
+    commit,
+    ledger,
+    run_all,
+    submit,
+)
 
 
 def poison(chunks, job, bad, why=""):
@@ -236,6 +246,20 @@ def test_released_chunk_is_no_attempt(book, chunks, clock):
     chunks.sweep(job.id, ["w1"], False)
 
     assert begin(chunks, job).attempt == 1
+
+
+def test_chunk_of_another_version_of_mlserve_is_given_back(book, chunks, clock, redis_client):
+    job = submit(book, 10)
+    first = chunks.feed(job.id, job.spec)[0].first
+    known = redis_client.hget(job_key(job.id), "spec")
+    as_another_version_wrote(redis_client, job)
+
+    with pytest.raises(MessageRefused):
+        chunks.claim(job.id, first, "w1", LEASE_S)
+
+    as_another_version_wrote(redis_client, job, known)
+    chunks.sweep(job.id, ["w1"], False)
+    assert begin(chunks, job, "w2").attempt == 1
 
 
 def test_job_that_runs_too_long_expires_with_its_rest(book, chunks, clock):

@@ -3,11 +3,18 @@
 import pytest
 
 from app.contract import Failure
-from app.errors import JobGone, JobNotFound
+from app.errors import JobGone, JobNotFound, Unavailable
 from app.jobs import results
 from app.jobs.chunks import Chunks
 from app.jobs.keys import ACTIVE_KEY, JOBS_KEY
-from tests.unit.app.jobs.jobs import Clock, commit, ledger, run_all, submit
+from tests.unit.app.jobs.jobs import (
+    Clock,
+    as_another_version_wrote,
+    commit,
+    ledger,
+    run_all,
+    submit,
+)
 from tests.waiting import eventually
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -72,6 +79,21 @@ def test_list_forgets_jobs_that_are_gone(redis_client):
     assert redis_client.zrange(JOBS_KEY, 0, -1) == [kept.id.encode()]
     with pytest.raises(JobNotFound):
         book.page(10, gone.id)
+
+
+def test_job_of_another_version_of_mlserve_is_left_out_of_lists(redis_client, caplog):
+    book = ledger(redis_client)
+    newer, known = submit(book, 1), submit(book, 1)
+    as_another_version_wrote(redis_client, newer)
+
+    assert [job.id for job in book.page(10).jobs] == [known.id]
+    assert [job.id for job in book.open(10)] == [known.id]
+
+    assert [record.cause for record in caplog.records] == [
+        "Object contains unknown field `priority`"
+    ]
+    with pytest.raises(Unavailable):
+        book.read(newer.id)
 
 
 def test_cancelling_counts_what_waits_at_once_and_keeps_what_runs(redis_client):

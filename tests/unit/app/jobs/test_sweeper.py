@@ -6,10 +6,11 @@ import pytest
 
 from app import fleet
 from app.contract import HostState
+from app.errors import Unavailable
 from app.jobs.chunks import GRACE_S, Chunks
 from app.jobs.keys import SWEEPER_KEY
 from app.jobs.sweeper import LEASE_S, Sweeper
-from tests.unit.app.jobs.jobs import SPEC, Clock, commit, ledger, submit
+from tests.unit.app.jobs.jobs import SPEC, Clock, as_another_version_wrote, commit, ledger, submit
 
 
 class World:
@@ -129,6 +130,21 @@ def test_job_that_cannot_be_looked_after_does_not_hold_up_others(world):
         world.sweeper.step()
 
     assert [ticket.job_id for ticket in world.sent] == [other.id]
+
+
+def test_job_of_another_version_of_mlserve_does_not_hold_up_others(world, redis_client):
+    newer, garbage, other = (submit(world.book, 10) for _ in range(3))
+    as_another_version_wrote(redis_client, newer)
+    as_another_version_wrote(redis_client, garbage, b"\xff")
+    world.revoked.add(newer.id)
+
+    with pytest.raises(Unavailable):
+        world.sweeper.step()
+
+    assert [ticket.job_id for ticket in world.sent] == [other.id]
+    assert [job.id for job in world.told] == [other.id]
+    assert world.chunks.refs([newer.id, garbage.id]) == {newer.id: "tiny-v1"}
+    assert world.sweeper.pinned == {SPEC.ref}
 
 
 def test_end_that_comes_while_progress_is_told_has_the_last_word(world):
