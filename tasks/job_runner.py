@@ -24,7 +24,7 @@ from app.dispatch import Dispatcher
 from app.errors import BrokerUnavailable, ModelUnavailable
 from app.inference import engine
 from app.jobs.blobs import encode_results
-from app.jobs.chunks import FIRST_CHUNK_TEXTS, HUNG, Chunks
+from app.jobs.chunks import FIRST_CHUNK_TEXTS, HUNG, Chunks, patience_s
 from app.jobs.ledger import Ledger
 from app.jobs.records import ENDED, Claim, Job
 from app.jobs.sweeper import SWEEP_S, Sweeper
@@ -70,9 +70,10 @@ class JobRunner:
         self, host: Host, celery: Celery, events: Callable[[], EventDispatcher | None]
     ) -> None:
         self._host, self._limits = host, host.settings.jobs
-        self._chunks = Chunks(Ledger(host.redis, self._limits, host.now))
+        ledger = Ledger(host.redis, self._limits, host.now)
+        self._chunks = Chunks(ledger, patience_s(host.settings.models))
         self._dispatcher = Dispatcher(celery, self._chunks)
-        self._states, self._events = JobStates(celery, self._chunks.ledger), JobEvents(events)
+        self._states, self._events = JobStates(celery, ledger), JobEvents(events)
         self._webhooks = Webhooks(host.settings, host.redis, host.now, metrics=host.metrics)
         self._sweeper = Sweeper(
             self._chunks,

@@ -19,6 +19,7 @@ from app.jobs.keys import ACTIVE_KEY, PACE_PREFIX, job_key, part_key
 from app.jobs.lease import Lease
 from app.jobs.ledger import Ledger
 from app.jobs.records import Claim, JobSpec, Status, Ticket
+from app.settings import Models
 
 MAX_ATTEMPTS = 3
 # What one text can cost: a worker that computed it among others, and those that were lost while it
@@ -36,8 +37,10 @@ RESEND_S = 40.0
 # So long a holder that is no longer seen may still commit; and a message that is in no queue may
 # be on its way.
 GRACE_S = 3.0
-# A version that no worker could hold for so long fails the job.
+# A version that no worker could hold for so long fails the job, or for as long as so many loads of
+# a version may take: a worker that has just been started may load others before it.
 UNHELD_S = 30.0
+UNHELD_LOADS = 2
 
 HUNG = "hung"
 LOST_TEXT = failed(Failure(TextGivenUp.code, str(TextGivenUp())))
@@ -54,11 +57,19 @@ class Pinned(msgspec.Struct, frozen=True):
     ref: str
 
 
-class Chunks:
-    """What workers do to the jobs of a ledger. Safe for several threads and processes."""
+def patience_s(models: Models) -> float:
+    """How long no worker may hold the version of a job before the job fails."""
+    return max(UNHELD_S, UNHELD_LOADS * models.load_timeout_s)
 
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
+
+class Chunks:
+    """What workers do to the jobs of a ledger. Safe for several threads and processes.
+
+    `unheld_s` is for `sweep`: see `patience_s`.
+    """
+
+    def __init__(self, ledger: Ledger, unheld_s: float = UNHELD_S) -> None:
+        self.ledger, self._unheld_s = ledger, unheld_s
         self.lease = Lease(ledger.redis)
 
     def active(self) -> list[str]:
@@ -147,7 +158,7 @@ class Chunks:
     def release(self, claim: Claim, holder: str, retry_s: float, why: str) -> None:
         """Give a chunk back that this holder cannot compute; not counted as an attempt.
 
-        Where that is all that happens for `UNHELD_S` seconds, the job fails.
+        Where that is all that happens for `patience_s`, the job fails.
         """
         self.ledger.run("RELEASE", claim.job_id, claim.first, holder, retry_s, why)
 
@@ -194,7 +205,7 @@ class Chunks:
             msgspec.json.encode(sorted(live)),
             int(is_queue_empty),
             GRACE_S,
-            UNHELD_S,
+            self._unheld_s,
             MAX_ATTEMPTS,
             LOST_TEXT,
             HUNG_TEXT,

@@ -20,6 +20,9 @@ from tests.processes import RedisServer
 from tests.unit.app.jobs.jobs import as_another_version_wrote, begin, submit
 from tests.waiting import eventually
 
+# Celery's own call of redis-py.
+pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex")
+
 
 class Computer:
     """A host that holds `tiny-v1`, its runner, and the ledger as others see it."""
@@ -139,6 +142,18 @@ def test_worker_that_cannot_read_a_job_stands_back_and_holds_the_versions_of_oth
 
     assert computer.host.reconciler.pinned == {"tiny-v1", "tiny-v2"}
     assert standing_back.is_alive()
+
+
+@pytest.mark.parametrize(("unheld_s", "status"), [(115, "in_progress"), (125, "failed")])
+def test_job_waits_for_its_version_twice_as_long_as_a_load_may_take(computer, unheld_s, status):
+    job, _ = computer.sent(digest="f" * 64)
+    since = computer.host.now() - unheld_s
+    computer.client.hset(f"mlserve:job:{job.id}", "refused_at", since)
+
+    computer.runner._sweep()
+
+    assert computer.settings.models.load_timeout_s == 60
+    assert computer.book.read(job.id).status == status
 
 
 @pytest.mark.parametrize("step", ["claim", "commit"])

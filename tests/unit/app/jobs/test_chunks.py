@@ -12,8 +12,10 @@ from app.jobs.chunks import (
     RESEND_S,
     UNHELD_S,
     Chunks,
+    patience_s,
 )
 from app.jobs.keys import job_key
+from app.settings import Models
 from tests.unit.app.jobs.jobs import (
     LEASE_S,
     as_another_version_wrote,
@@ -225,6 +227,11 @@ def test_job_whose_version_nobody_can_hold_fails_with_the_reason(book, chunks, c
     job = book.read(job.id)
     assert (job.status, job.counts.failed) == ("failed", 10)
     assert job.error.message == "no worker can hold its model version"
+
+
+def test_version_is_waited_for_as_long_as_two_of_them_may_take_to_load():
+    assert patience_s(Models(load_timeout_s=60)) == 120
+    assert patience_s(Models(load_timeout_s=1)) == UNHELD_S
 
 
 def test_job_whose_version_one_host_cannot_hold_goes_on_with_others(redis_client, clock):
