@@ -28,6 +28,8 @@ VALIDATING_TTL_S = 60
 GONE_TTL_S = 7 * 86_400
 # The part of Redis's memory that jobs may fill: queues and answers need the rest.
 MAX_MEMORY_SHARE = 0.75
+# Jobs that have expired are found in the list, and leave it: a page looks so often at so many more.
+MORE_LOOKS, MORE_NAMES = 10, 100
 
 
 class Ledger:
@@ -111,25 +113,24 @@ class Ledger:
         """At most `limit` jobs, the newest first; `before` is the `next_before` of another page.
 
         Those that `read` cannot read are left out. `JobNotFound` where `before` is no job any more.
+        Where very many have expired, a page has less than there are, and says where to go on.
         """
-        start: Any = 0
-        if before is not None:
-            rank: Any = self.redis.zrevrank(JOBS_KEY, before)
-            if rank is None:
-                raise JobNotFound(before)
-            start = rank + 1
-        names: Any = self.redis.zrevrange(JOBS_KEY, start, start + limit)
-        ids = [name.decode() for name in names]
-        with self.redis.pipeline(transaction=False) as pipe:
-            for job_id in ids[:limit]:
-                pipe.hgetall(job_key(job_id))
-            rows = pipe.execute()
-        found = dict(zip(ids, rows, strict=False))
-        if gone := [job_id for job_id, fields in found.items() if b"spec" not in fields]:
+        start = self._place_after(before)
+        jobs: list[Job] = []
+        gone: list[str] = []
+        for size in (limit + 1, *[MORE_NAMES] * MORE_LOOKS):
+            names, rows = self._listed(start, size)
+            jobs += self._readable(rows)
+            gone += [name for name in names if b"spec" not in rows[name]]
+            start += size
+            if len(jobs) > limit or len(names) < size:
+                break
+        last = jobs[limit - 1].id if len(jobs) > limit else None
+        if last is None and len(names) == size:
+            last = names[-1]  # even if it is gone: the next page begins behind it
+        if gone := [name for name in gone if name != last]:
             self.redis.zrem(JOBS_KEY, *gone)
-        jobs = self._readable(found)
-        more = len(ids) > limit
-        return Page(jobs, jobs[-1].id if more and jobs else None)
+        return Page(jobs[:limit], last)
 
     def count_open(self) -> int:
         """How many jobs have not ended, or not been told as ended."""
@@ -142,12 +143,7 @@ class Ledger:
         Those that `read` cannot read are left out.
         """
         names: Any = self.redis.zrange(ACTIVE_KEY, 0, -1)
-        with self.redis.pipeline(transaction=False) as pipe:
-            for name in names:
-                pipe.hgetall(job_key(name.decode()))
-            rows = pipe.execute()
-        ids = [name.decode() for name in names]
-        found = self._readable(dict(zip(ids, rows, strict=True)))
+        found = self._readable(self._rows(names))
         return [job for job in found if job.spec.question is None and not job.has_ended][:limit]
 
     def cancel(self, job_id: str) -> Job:
@@ -181,6 +177,27 @@ class Ledger:
             script = self.redis.register_script(prelude.PRELUDE + getattr(scripts, name))
             self._scripts[name] = script
         return script(keys=[*keys_of(job_id), *also], args=[job_id, repr(self.now()), *args])
+
+    def _place_after(self, before: str | None) -> int:
+        if before is None:
+            return 0
+        place: Any = self.redis.zrevrank(JOBS_KEY, before)
+        if place is None:
+            raise JobNotFound(before)
+        return int(place) + 1
+
+    def _listed(self, start: int, count: int) -> tuple[list[str], dict[str, dict[bytes, bytes]]]:
+        """Ids of `count` jobs, the newest first, and what there is of each."""
+        names: Any = self.redis.zrevrange(JOBS_KEY, start, start + count - 1)
+        rows = self._rows(names)
+        return list(rows), rows
+
+    def _rows(self, names: Sequence[bytes]) -> dict[str, dict[bytes, bytes]]:
+        ids = [name.decode() for name in names]
+        with self.redis.pipeline(transaction=False) as pipe:
+            for job_id in ids:
+                pipe.hgetall(job_key(job_id))
+            return dict(zip(ids, pipe.execute(), strict=True))
 
     def _readable(self, rows: dict[str, dict[bytes, bytes]]) -> list[Job]:
         """Those of the jobs that are there and can be read; others are told once each."""

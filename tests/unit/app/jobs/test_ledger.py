@@ -4,9 +4,10 @@ import pytest
 
 from app.contract import Failure
 from app.errors import JobGone, JobNotFound, Unavailable
+from app.jobs import ledger as module
 from app.jobs import results
 from app.jobs.chunks import Chunks
-from app.jobs.keys import ACTIVE_KEY, JOBS_KEY
+from app.jobs.keys import ACTIVE_KEY, JOBS_KEY, keys_of
 from tests.unit.app.jobs.jobs import (
     Clock,
     as_another_version_wrote,
@@ -79,6 +80,44 @@ def test_list_forgets_jobs_that_are_gone(redis_client):
     assert redis_client.zrange(JOBS_KEY, 0, -1) == [kept.id.encode()]
     with pytest.raises(JobNotFound):
         book.page(10, gone.id)
+
+
+def vanish(client, jobs):
+    """What Redis does with jobs whose time is over."""
+    client.delete(*(key for job in jobs for key in keys_of(job.id)[:8]))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 150])
+def test_jobs_that_run_are_listed_behind_newer_ones_that_are_gone(redis_client, count):
+    clock = Clock()
+    book = ledger(redis_client, clock)
+    oldest, older = submit(book, 10), submit(book, 10)
+    clock.now_s += 1
+    vanish(redis_client, [submit(book, 1) for _ in range(count)])
+
+    first = book.page(1)
+    second = book.page(1, first.next_before)
+
+    assert {job.id for page in (first, second) for job in page.jobs} == {oldest.id, older.id}
+    assert second.next_before is None
+    assert redis_client.zcard(JOBS_KEY) == 2
+
+
+def test_page_looks_at_so_many_jobs_that_are_gone_and_says_where_to_go_on(
+    redis_client, monkeypatch
+):
+    monkeypatch.setattr(module, "MORE_NAMES", 3)
+    clock = Clock()
+    book = ledger(redis_client, clock)
+    running = submit(book, 10)
+    clock.now_s += 1
+    vanish(redis_client, [submit(book, 1) for _ in range(40)])
+
+    pages = [book.page(2)]
+    while (before := pages[-1].next_before) is not None:
+        pages.append(book.page(2, before))
+
+    assert [[job.id for job in page.jobs] for page in pages] == [[], [running.id]]
 
 
 def test_job_of_another_version_of_mlserve_is_left_out_of_lists(redis_client, caplog):
