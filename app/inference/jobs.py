@@ -95,7 +95,7 @@ class BulkJobs:
         if key is None:
             return tell(self._accept(source)), False
         with broker_errors():
-            taken = Key(self._redis, key, self._settings.jobs.result_ttl_seconds).take()
+            taken = Key(self._redis, key, self._key_ttl_s()).take()
             if taken.used is not None:
                 return self._again(taken, source, tell), True
             with taken:
@@ -193,6 +193,10 @@ class BulkJobs:
             key.bind(job_id, source.fingerprint())
 
         return self.accept(spec, source.items(), key.renew, bind)
+
+    def _key_ttl_s(self) -> int:
+        # Never free before the job is: it may run that long, and then its results are kept.
+        return self._settings.jobs.max_run_seconds + self._settings.jobs.result_ttl_seconds
 
     def _again(self, key: Key, source: Source, tell: Tell) -> dict[str, Any]:
         use = key.used

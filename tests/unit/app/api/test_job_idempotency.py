@@ -5,7 +5,9 @@ import json
 
 import pytest
 
+from app.api.services import services_of
 from app.jobs.idempotency import Key
+from app.jobs.keys import job_key
 
 NDJSON = "application/x-ndjson"
 LINES = b"\n".join([b'{"text": "a good day"}'] * 200)
@@ -82,6 +84,16 @@ def test_other_keys_are_other_jobs(job_client):
 
     assert set(jobs(job_client)) == ids
     assert len(ids) == 3
+
+
+def test_key_is_kept_while_its_job_may_run_and_can_be_read(job_client, redis_client):
+    job_id = submit(job_client).json["id"]
+    limits = services_of(job_client.application).settings.jobs
+
+    (key,) = redis_client.keys("mlserve:idempotency:*")
+
+    kept_s = limits.max_run_seconds + limits.result_ttl_seconds
+    assert redis_client.ttl(job_key(job_id)) - 5 < redis_client.ttl(key) <= kept_s
 
 
 def bound(client, redis_client, job_id):

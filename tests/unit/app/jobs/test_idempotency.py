@@ -75,7 +75,7 @@ def test_submission_whose_key_another_one_has_is_lost(redis_client, step):
         key(redis_client).take()
 
 
-def test_key_is_kept_as_long_as_results(redis_client):
+def test_bound_key_is_kept_for_as_long_as_it_was_told(redis_client):
     taken = key(redis_client).take()
     taken.bind("job 1", "fingerprint")
 
