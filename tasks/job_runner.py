@@ -11,17 +11,15 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar
 
 import redis
 from celery import Celery
 from celery.worker import state as worker_state
 from kombu.exceptions import OperationalError
-from kombu.utils.functional import retry_over_time
 
 from app.contract import Chunk, MessageRefused, Outcome
 from app.dispatch import Dispatcher
-from app.errors import BrokerUnavailable, ModelUnavailable
+from app.errors import ModelUnavailable
 from app.inference import engine
 from app.jobs.blobs import encode_results
 from app.jobs.chunks import FIRST_CHUNK_TEXTS, HUNG, Chunks, patience_s
@@ -36,6 +34,7 @@ from tasks.job_events import JobEvents
 from tasks.job_states import JobStates
 from tasks.job_windows import Windows
 from tasks.loop import Loop
+from tasks.patience import Patience
 from tasks.webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
@@ -47,13 +46,10 @@ OVERTIME = 2
 MODEL_WAIT_S = 2.0
 # So long a worker that cannot hold the version of a chunk leaves the next one to others.
 STAND_BACK_S = 2.0
-# Both take such a share of worker.hard_limit_s at most.
+# Either takes such a share of worker.hard_limit_s at most, and so do all waits of a chunk for a
+# Redis that restarts: half of it is left for its texts.
 WAIT_SHARE = 0.25
-# A Redis that restarts is waited for so long at each step, all in all below worker.hard_limit_s.
-MAX_REDIS_WAIT_S = 8.0
 JOIN_S = 2.0
-
-T = TypeVar("T")
 
 
 class ChunkLost(Exception):
@@ -115,9 +111,10 @@ class JobRunner:
         """
         # Redis may have done what it did not answer in time.
         holder, token = self._host.incarnation, uuid.uuid4().hex
+        patience = Patience(self._max_wait_s)
         asked = partial(self._chunks.claim, job_id, first, holder, self._lease_s, token)
         try:
-            claim = _patiently(asked)
+            claim = patience.make(asked)
         except MessageRefused as error:
             logger.warning("chunk released", extra={"cause": str(error)})
             self._stand_back()
@@ -126,7 +123,7 @@ class JobRunner:
             return
         self._running.append(claim)
         try:
-            self._answer(claim, holder)
+            self._answer(claim, holder, patience)
         except ChunkLost:
             pass
         except BaseException:
@@ -141,24 +138,22 @@ class JobRunner:
         for claim in list(self._running):
             self._chunks.give_up(claim, self._host.incarnation, HUNG)
 
-    def _answer(self, claim: Claim, holder: str) -> None:
+    def _answer(self, claim: Claim, holder: str, patience: Patience) -> None:
         try:
             model = self._model(claim)
         except ModelUnavailable as error:
-            self._release(claim, holder, error)
+            logger.warning("chunk released", extra={"ref": claim.spec.ref, "cause": str(error)})
+            patience.make(partial(self._chunks.release, claim, holder, 0.0, str(error)))
+            self._stand_back()
             return
-        texts = _patiently(partial(self._chunks.texts, claim))
+        texts = patience.make(partial(self._chunks.texts, claim))
         if len(texts) != claim.count:
             return  # the job has ended
         started = time.perf_counter()
         outcomes = self._compute(model, claim, texts, holder)
         took_s = time.perf_counter() - started
-        self._commit(self._shortened(claim, holder, len(outcomes)), outcomes, took_s)
-
-    def _release(self, claim: Claim, holder: str, error: ModelUnavailable) -> None:
-        logger.warning("chunk released", extra={"ref": claim.spec.ref, "cause": str(error)})
-        self._chunks.release(claim, holder, 0.0, str(error))
-        self._stand_back()
+        claim = self._shortened(claim, holder, len(outcomes), patience)
+        self._commit(claim, outcomes, took_s, patience)
 
     def _stand_back(self) -> None:
         # Unacknowledged meanwhile: it would come to this worker again, and so would all the others.
@@ -209,15 +204,17 @@ class JobRunner:
         if not self._chunks.mark(claim, holder, index, self._lease_s):
             raise ChunkLost
 
-    def _shortened(self, claim: Claim, holder: str, count: int) -> Claim:
+    def _shortened(self, claim: Claim, holder: str, count: int, patience: Patience) -> Claim:
         if count == claim.count:
             return claim
-        shorter = _patiently(partial(self._chunks.shorten, claim, holder, count))
+        shorter = patience.make(partial(self._chunks.shorten, claim, holder, count))
         if shorter is None:
             raise ChunkLost
         return shorter
 
-    def _commit(self, claim: Claim, outcomes: Sequence[Outcome], took_s: float) -> None:
+    def _commit(
+        self, claim: Claim, outcomes: Sequence[Outcome], took_s: float, patience: Patience
+    ) -> None:
         truncated = [at for at, outcome in enumerate(outcomes) if outcome.truncated]
         failures = {at: o.error for at, o in enumerate(outcomes) if o.error is not None}
         best = [max(outcome.probabilities or [0.0]) for outcome in outcomes]
@@ -228,7 +225,7 @@ class JobRunner:
         # A few texts that were soon done say little about how many fit into a chunk.
         is_short = claim.count < FIRST_CHUNK_TEXTS and took_s < self._limits.target_chunk_seconds
         tells = claim.attempt == 1 and not is_short
-        status = _patiently(
+        status = patience.make(
             partial(
                 self._chunks.commit,
                 claim,
@@ -279,19 +276,3 @@ def _scores(claim: Claim, outcomes: Sequence[Outcome]) -> list[float]:
     if not (is_asked or claim.spec.with_scores):
         return []
     return [score for outcome in outcomes for score in outcome.probabilities or nothing]
-
-
-def _patiently(step: Callable[[], T]) -> T:
-    """What `step` returns; a Redis that is away for some seconds costs time, not the work."""
-    try:
-        result: T = retry_over_time(
-            step,
-            (redis.ConnectionError, redis.TimeoutError),
-            interval_start=0.1,
-            interval_step=0.2,
-            interval_max=1.0,
-            timeout=MAX_REDIS_WAIT_S,
-        )
-    except (redis.ConnectionError, redis.TimeoutError) as error:
-        raise BrokerUnavailable() from error
-    return result

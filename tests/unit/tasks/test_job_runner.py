@@ -1,13 +1,14 @@
 """How a worker computes chunks of jobs: a real host and a real Redis, without Celery's worker."""
 
 import threading
+import time
 from contextlib import contextmanager
 
 import msgspec
 import pytest
 
 from app.broker import make_celery
-from app.errors import Unavailable
+from app.errors import BrokerUnavailable, Unavailable
 from app.jobs.chunks import Chunks
 from app.jobs.ledger import Ledger
 from app.jobs.records import JobSpec
@@ -27,13 +28,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex")
 class Computer:
     """A host that holds `tiny-v1`, its runner, and the ledger as others see it."""
 
-    def __init__(self, url, client, root, tmp_path):
+    def __init__(self, url, client, root, tmp_path, hard_limit_s):
         self.settings = Settings(
             models_dir=str(root),
             default_model="tiny",
             state_dir=str(tmp_path / "state"),
             redis=Redis(url=url, socket_timeout_s=0.2),
-            worker=Worker(hard_limit_s=1000),
+            worker=Worker(hard_limit_s=hard_limit_s),
             monitoring=Monitoring(enabled=False),
             drift=Drift(enabled=False),
         )
@@ -85,9 +86,9 @@ class Computer:
 
 
 @contextmanager
-def running(server, client, models, tmp_path):
+def running(server, client, models, tmp_path, hard_limit_s=1000):
     """A computer that has loaded its model."""
-    computer = Computer(server.url, client, models, tmp_path)
+    computer = Computer(server.url, client, models, tmp_path, hard_limit_s)
     computer.host.start()
     try:
         yield computer
@@ -174,3 +175,20 @@ def test_chunk_is_computed_although_redis_does_late_what_it_was_asked(models, tm
 
         job = computer.book.read(job.id)
         assert (job.status, job.counts.succeeded) == ("completed", 10)
+
+
+def test_redis_that_stays_away_is_waited_for_less_than_a_task_may_take(models, tmp_path):
+    limit_s = 2.0
+    with (
+        RedisServer() as server,
+        server.client() as client,
+        running(server, client, models, tmp_path, limit_s) as computer,
+    ):
+        job, first = computer.sent()
+        server.kill()
+
+        began = time.monotonic()
+        with pytest.raises(BrokerUnavailable):
+            computer.runner.run(job.id, first)
+
+        assert time.monotonic() - began < limit_s
