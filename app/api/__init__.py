@@ -12,6 +12,7 @@ from app.api.composition import compose
 from app.api.exporter import log_accesses
 from app.api.extensions import Api
 from app.api.front import Front
+from app.api.reading import Patience
 from app.api.routes import BLUEPRINTS
 from app.api.routes.docs import ASSETS, PAGE
 from app.api.routes.docs import blp as docs
@@ -77,11 +78,15 @@ def create_app(
 
 
 def create_front(
-    settings: Settings, gateway: Gateway | None = None, tracing: RequestTracing | None = None
+    settings: Settings,
+    gateway: Gateway | None = None,
+    tracing: RequestTracing | None = None,
+    patience: Patience | None = None,
 ) -> Front:
     """The ASGI application: the one above, with the hot views in front of it.
 
-    Raises `ConfigError` where tracing is enabled and OpenTelemetry is not installed.
+    `patience` is that with bodies that stop coming. Raises `ConfigError` where
+    tracing is enabled and OpenTelemetry is not installed.
     """
     if tracing is None and settings.tracing.enabled:
         tracing = trace_requests(settings)
@@ -89,4 +94,4 @@ def create_front(
     # Of those that are there at all.
     there = [blp for blp in BLUEPRINTS if blp.name in app.blueprints]
     views = {at: view for blp in there for at, view in blp.hot_views.items()}
-    return Front(app, views, services_of(app))
+    return Front(app, views, services_of(app), patience or Patience())

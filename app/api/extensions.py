@@ -98,18 +98,18 @@ class Blueprint(flask_smorest.Blueprint):
         document = super().register_views_in_doc
         api.document_later(lambda: document(api, *given, **options))
 
-    def hot(self, path: str, method: str = METHOD) -> Callable[[HotView], HotView]:
-        """Register a view of `method path`, which need not wait for Flask (see `app.api.hot`)."""
+    def hot(self, *paths: str, method: str = METHOD) -> Callable[[HotView], HotView]:
+        """Register a view of these paths, which need not wait for Flask (see `app.api.hot`)."""
 
         def decorate(view: HotView) -> HotView:
-            self.hot_views[method, path] = view
-
             @wraps(view)
             def through_flask() -> Response:
                 has = services()
                 return _response(asyncio.run(view(has, Call.of(request.environ, has.gate))))
 
-            self.route(path, methods=[method])(through_flask)
+            for path in paths:
+                self.hot_views[method, path] = view
+                self.route(path, methods=[method])(through_flask)
             return view
 
         return decorate

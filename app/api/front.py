@@ -7,7 +7,7 @@ Flask, in a few threads.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,12 +17,13 @@ from flask import Flask
 from app.api.affinity import OneCore
 from app.api.door import Door
 from app.api.exporter import Exchange, log_access
-from app.api.gate import CUT_OFF, MAX_DRAINED_BYTES, check_type
+from app.api.gate import check_type
 from app.api.hot import METHOD, Answered, Call, HotView, HotViews
+from app.api.reading import DISCONNECT, Message, Patience, Receive, gather, whole
 from app.api.refusal import refusal
 from app.api.scope import HEADER, accepted_id
 from app.api.services import Services
-from app.errors import BodyTooLarge, MalformedBody, Overloaded
+from app.errors import BodyTooLarge, Overloaded
 from app.garbage import settle
 from app.logs import request_scope
 from app.tracing.requests import RequestSpan
@@ -30,13 +31,10 @@ from app.tracing.requests import RequestSpan
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 # How old what others read of this process's counts may be.
 WRITE_COUNTS_EVERY_S = 0.05
-DISCONNECT = "http.disconnect"
 # In the WSGI environment, where there is one: a `Departure`.
 DEPARTURE = "mlserve.departure"
 
@@ -44,8 +42,9 @@ DEPARTURE = "mlserve.departure"
 class Front:
     """Answers what `views` are for by itself."""
 
-    def __init__(self, app: Flask, views: HotViews, services: Services) -> None:
+    def __init__(self, app: Flask, views: HotViews, services: Services, patience: Patience) -> None:
         self._views = views
+        self._patience = patience
         self._services = services
         self._tracing = services.tracing
         max_wait_s = services.settings.request_timeout_ms / 1000
@@ -71,7 +70,7 @@ class Front:
             if view := self._views.get((scope.get("method", ""), scope["path"])):
                 await self._answer(view, scope, receive, send)
             else:
-                await self._flask(scope, _whole(receive), send)
+                await self._flask(scope, whole(receive, self._patience), send)
         finally:
             self._write_counts_soon()
 
@@ -135,14 +134,14 @@ class Front:
             await self._door.wait()
             raise
         try:
-            message = await receive()
+            message = await self._patience.next(receive)
         finally:
             self._door.leave(started, time.perf_counter())
         body: bytes = message.get("body", b"")
         # To ask whether all there is was all costs another turn of the event loop.
         is_whole = b"%d" % len(body) == given.get(b"content-length")
         if not is_whole or b"transfer-encoding" in given:
-            return await _gather(message, receive, max_bytes)
+            return await gather(message, receive, self._patience, max_bytes)
         if len(body) > max_bytes:
             raise BodyTooLarge(max_bytes)
         return body
@@ -172,22 +171,6 @@ def with_end(application: "WSGIApplication") -> "WSGIApplication":
         return application(environ, start_response)
 
     return call
-
-
-def _whole(receive: Receive) -> Callable[[], Awaitable[Message]]:
-    """`receive` for a2wsgi, which takes the end of a connection for that of the body."""
-    is_whole = False
-
-    # granian's is awaitable, and no coroutine, which a2wsgi needs.
-    async def receive_one() -> Message:
-        nonlocal is_whole
-        message = await receive()
-        if message["type"] == DISCONNECT and not is_whole:
-            raise MalformedBody(CUT_OFF)
-        is_whole = is_whole or not message.get("more_body")
-        return message
-
-    return receive_one
 
 
 class Departure:
@@ -235,29 +218,6 @@ class _Names(dict[str, bytes]):
 
 
 _names = _Names()
-
-
-async def _gather(message: Message, receive: Receive, max_bytes: int) -> bytes:
-    # Not `bytes`: a body of many small pieces would be copied with each of them.
-    body = bytearray(message.get("body", b""))
-    while message.get("more_body") and len(body) <= max_bytes:
-        message = await receive()
-        body += message.get("body", b"")
-    if len(body) > max_bytes:
-        await _drain(message, receive)
-        raise BodyTooLarge(max_bytes)
-    if message["type"] == DISCONNECT:
-        # The client may be gone, or there and wrong about its chunks: then it gets to see why.
-        raise MalformedBody(CUT_OFF)
-    return bytes(body)
-
-
-async def _drain(message: Message, receive: Receive) -> None:
-    # The sender, who reads only when all is sent, gets to see the answer.
-    drained = 0
-    while message.get("more_body") and drained < MAX_DRAINED_BYTES:
-        message = await receive()
-        drained += len(message.get("body", b""))
 
 
 def _text(value: bytes | None) -> str | None:

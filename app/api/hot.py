@@ -1,9 +1,9 @@
 """API process. Hot views: what they get and give, whichever server asks.
 
 A hot view is a coroutine that needs no Flask, so that the many requests that wait for a worker need
-no thread each, and a scrape waits for no thread: `app.api.front` awaits it on the event loop. It is
-registered and documented with flask-smorest as every other view, and under a plain WSGI server it
-answers the same through Flask.
+no thread each, and a probe or a scrape waits for no thread: `app.api.front` awaits it on the event
+loop. It is registered and documented with flask-smorest as every other view, and under a plain WSGI
+server it answers the same through Flask.
 """
 
 from collections.abc import Callable, Coroutine, Mapping

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from app.api import create_app, create_front
 from app.api.front import Front
+from app.api.reading import Patience
 from app.api.services import services_of
 from app.errors import WorkerOutOfMemory
 from app.inference.local import LocalGateway
@@ -140,16 +141,31 @@ def test_scrape_is_answered_as_flask_would(make_client, make_front, method, acce
     assert bool(names[0]) == (method == "GET")
 
 
-def test_scrape_waits_for_no_request_that_flask_is_busy_with(make_front):
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/health/live", "/livez", "/health/ready", "/readyz", "/healthz"]
+)
+def test_scrape_and_probes_wait_for_no_request_that_flask_is_busy_with(make_front, path):
     front, held = make_front(), threading.Event()
     threads = front._flask.executor
     for _ in range(threads._max_workers):
         threads.submit(held.wait)
 
     try:
-        assert Client(front).get("/metrics").status == 200
+        assert Client(front).get(path).status == 200
     finally:
         held.set()
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
+@pytest.mark.parametrize("trouble", ["no trouble", "no Redis", "no worker"])
+def test_probe_is_answered_as_flask_would(make_client, make_front, gateway, trouble, path):
+    given = {"X-Request-ID": "r1"}
+    asked = TROUBLES.get(trouble, lambda: gateway)()
+
+    in_front = Client(make_front(asked)).get(path, headers=given)
+
+    assert_same(make_client(asked).get(path, headers=given), in_front)
+    assert in_front.status == (503 if "ready" in path and trouble != "no trouble" else 200)
 
 
 def test_error_that_nobody_expected_is_told_as_flask_would(make_client, make_front, caplog):
@@ -187,7 +203,7 @@ def test_other_paths_and_methods_go_through_flask(client, front, path, method):
 @pytest.mark.parametrize("chunked", [False, True])
 def test_body_reaches_flask_with_and_without_a_length(settings, gateway, chunked):
     app = create_app(settings, gateway)
-    client = Client(Front(app, {}, services_of(app)))
+    client = Client(Front(app, {}, services_of(app), Patience()))
 
     answer = client.open("/predict", "POST", BODY, JSON, chunked=chunked)
 

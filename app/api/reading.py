@@ -1,0 +1,105 @@
+"""API process. Reads bodies on the event loop, piece by piece as they come off the connection."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from app.api.gate import CUT_OFF, MAX_DRAINED_BYTES
+from app.errors import BodyTooLarge, MalformedBody
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+
+DISCONNECT = "http.disconnect"
+# Who sends nothing of a body for so long is refused: a body that goes through Flask holds a thread,
+# and a connection without a sender would be there for ever.
+MAX_PAUSE_S = 60.0
+
+
+class Patience:
+    """How long a piece of a body is waited for. For the requests of one event loop.
+
+    One timer serves all: most bodies are there at once, and none of these should pay for its own.
+    """
+
+    def __init__(self, limit_s: float = MAX_PAUSE_S) -> None:
+        self._limit_s = limit_s
+        self._loop: asyncio.AbstractEventLoop | None = None
+        # Since when, by the clock of the loop. Who waits longest comes first.
+        self._waiting: dict[asyncio.Task[Any], float] = {}
+        self._is_looking = False
+
+    async def next(self, receive: Receive) -> Message:
+        """What `receive` gives; `MalformedBody` where that takes too long."""
+        loop = asyncio.get_running_loop()
+        task: Any = asyncio.current_task(loop)
+        if self._loop is not loop:
+            self._loop, self._waiting, self._is_looking = loop, {}, False
+        self._waiting[task] = loop.time()
+        if not self._is_looking:
+            self._look(loop)
+        try:
+            return await receive()
+        except asyncio.CancelledError:
+            # Whoever is still among those that wait was cancelled by somebody else.
+            if task in self._waiting or task.uncancel() > 0:
+                raise
+            raise MalformedBody(f"nothing more of it came for {self._limit_s:g} s") from None
+        finally:
+            self._waiting.pop(task, None)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        self._is_looking = False
+        while self._waiting:
+            task, since = next(iter(self._waiting.items()))
+            left_s = since + self._limit_s - now
+            if left_s > 0:
+                self._is_looking = True
+                loop.call_later(left_s, self._look, loop)
+                return
+            del self._waiting[task]
+            task.cancel()
+
+
+def whole(receive: Receive, patience: Patience) -> Callable[[], Awaitable[Message]]:
+    """`receive` for a2wsgi, which takes the end of a connection for that of the body."""
+    is_whole = False
+
+    # granian's is awaitable, and no coroutine, which a2wsgi needs.
+    async def receive_one() -> Message:
+        nonlocal is_whole
+        if is_whole:
+            # All that is left to come is that the client leaves.
+            return await receive()
+        message = await patience.next(receive)
+        if message["type"] == DISCONNECT:
+            raise MalformedBody(CUT_OFF)
+        is_whole = not message.get("more_body")
+        return message
+
+    return receive_one
+
+
+async def gather(message: Message, receive: Receive, patience: Patience, max_bytes: int) -> bytes:
+    """A body of several pieces, `message` being the first; `BodyTooLarge` or `MalformedBody`."""
+    # Not `bytes`: a body of many small pieces would be copied with each of them.
+    body = bytearray(message.get("body", b""))
+    while message.get("more_body") and len(body) <= max_bytes:
+        message = await patience.next(receive)
+        body += message.get("body", b"")
+    if len(body) > max_bytes:
+        await _drain(message, receive, patience)
+        raise BodyTooLarge(max_bytes)
+    if message["type"] == DISCONNECT:
+        # The client may be gone, or there and wrong about its chunks: then it gets to see why.
+        raise MalformedBody(CUT_OFF)
+    return bytes(body)
+
+
+async def _drain(message: Message, receive: Receive, patience: Patience) -> None:
+    # The sender, who reads only when all is sent, gets to see the answer.
+    drained = 0
+    while message.get("more_body") and drained < MAX_DRAINED_BYTES:
+        message = await patience.next(receive)
+        drained += len(message.get("body", b""))
