@@ -6,6 +6,7 @@ Flask, in a few threads.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Future
@@ -37,6 +38,8 @@ Send = Callable[[Message], Awaitable[None]]
 WRITE_COUNTS_EVERY_S = 0.05
 # In the WSGI environment, where there is one: a `Departure`.
 DEPARTURE = "mlserve.departure"
+
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 
 
 class Front:
@@ -70,7 +73,7 @@ class Front:
             if view := self._views.get((scope.get("method", ""), scope["path"])):
                 await self._answer(view, scope, receive, send)
             else:
-                await self._flask(scope, whole(receive, self._patience), send)
+                await self._flask(_in_ascii(scope), whole(receive, self._patience), send)
         finally:
             self._write_counts_soon()
 
@@ -171,6 +174,14 @@ def with_end(application: "WSGIApplication") -> "WSGIApplication":
         return application(environ, start_response)
 
     return call
+
+
+def _in_ascii(scope: Message) -> Message:
+    """`scope` for a2wsgi, which takes no other bytes in a query than those that belong there."""
+    query: bytes = scope.get("query_string", b"")
+    if query.isascii():
+        return scope
+    return {**scope, "query_string": _BEYOND_ASCII.sub(lambda byte: b"%%%02X" % byte[0][0], query)}
 
 
 class Departure:

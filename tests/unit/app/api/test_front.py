@@ -4,6 +4,7 @@ import asyncio
 import re
 import threading
 from itertools import pairwise
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -212,6 +213,24 @@ def test_body_reaches_flask_with_and_without_a_length(settings, gateway, chunked
 
 def test_query_string_changes_nothing_on_a_hot_path(front):
     assert Client(front).open("/predict?a=b", "POST", b'{"text": "a"}', JSON).status == 200
+
+
+@pytest.mark.parametrize("query", ["modèle", "é=ü&limit=1", "model_version=\U0001f600", "%C3%A9=é"])
+@pytest.mark.parametrize("path", ["/stats", "/jobs", "/nothing"])
+def test_query_that_is_not_ascii_is_read_as_if_it_were_encoded(front, client, path, query):
+    headers = {"X-Request-ID": "r1"}
+
+    answer = Client(front).get(f"{path}?{query}", headers=headers)
+
+    encoded = client.get(f"{path}?{quote(query, safe='=&%')}", headers=headers)
+    assert answer.status == encoded.status_code
+    assert path == "/stats" or answer.json == encoded.json
+
+
+def test_query_of_any_bytes_is_no_error_of_ours(front):
+    given = scope("/stats", "GET") | {"query_string": bytes(range(1, 256))}
+
+    assert asyncio.run(Exchange(given, pieces()).run(front)).status == 200
 
 
 def test_websocket_is_closed_on_any_path(front):
