@@ -26,6 +26,7 @@ from app.contract import (
 from app.errors import (
     ManifestInvalid,
     ModelActive,
+    ModelNotFound,
     NoPreviousVersion,
     NoWorker,
     RolloutNotFound,
@@ -84,9 +85,12 @@ def begin(
 
 
 def previous(catalog: Catalog, name: str) -> Ref:
-    """The version that was active before; `NoPreviousVersion`."""
+    """The version that was active before; `NoPreviousVersion`, or `ModelNotFound` of the name."""
     version = catalog.desired().previous.get(name)
     if version is None:
+        known = catalog.entries(fresh=True)
+        if not any(ref.name == name for ref in known):
+            raise ModelNotFound(name, ", ".join(map(str, known)) or "no models")
         raise NoPreviousVersion(name)
     return Ref(name, version)
 
