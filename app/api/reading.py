@@ -64,16 +64,21 @@ class Patience:
 
 def whole(receive: Receive, patience: Patience) -> Callable[[], Awaitable[Message]]:
     """`receive` for a2wsgi, which takes the end of a connection for that of the body."""
-    is_whole = False
+    is_whole = has_stopped = False
 
     # granian's is awaitable, and no coroutine, which a2wsgi needs.
     async def receive_one() -> Message:
-        nonlocal is_whole
+        nonlocal is_whole, has_stopped
         if is_whole:
             # All that is left to come is that the client leaves.
             return await receive()
+        if has_stopped:
+            # Who throws the rest away before the answer need not wait for it again.
+            raise MalformedBody(CUT_OFF)
+        has_stopped = True
         message = await patience.next(receive)
-        if message["type"] == DISCONNECT:
+        has_stopped = message["type"] == DISCONNECT
+        if has_stopped:
             raise MalformedBody(CUT_OFF)
         is_whole = not message.get("more_body")
         return message

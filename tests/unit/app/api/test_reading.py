@@ -48,6 +48,20 @@ def test_rest_of_a_body_that_is_too_large_is_not_waited_for_without_limit(impati
     assert answer.status == 400
 
 
+def test_rest_of_a_job_that_stopped_coming_is_not_waited_for_again(impatient):
+    """A submission that fails throws away what is left of its body before it is answered."""
+    exchange, waits = post("/jobs", ()), []
+
+    async def receive():
+        waits.append(1)
+        await asyncio.Event().wait()
+
+    exchange.receive = receive
+
+    assert asyncio.run(exchange.run(impatient)).status == 400
+    assert len(waits) == 1
+
+
 def test_bodies_that_stop_coming_take_no_thread_from_others_for_good(impatient):
     threads = impatient._flask.executor._max_workers
 
