@@ -5,6 +5,7 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from functools import wraps
+from http import HTTPStatus
 from typing import Any, TypeVar, cast
 
 import flask_smorest
@@ -27,6 +28,10 @@ REQUEST_ID_HEADER = {HEADER: {"description": "The caller's, or a new one.", "sch
 RETRY_AFTER_HEADER = {
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
 }
+TASK_HEADER = {
+    "Location": {"description": "The task that goes on with it, if there is one.", "schema": _TEXT}
+}
+CHALLENGE_HEADER = {"WWW-Authenticate": {"description": "`Bearer`.", "schema": _TEXT}}
 REQUEST_ID_PARAMETER = {
     "in": "header",
     "name": HEADER,
@@ -172,6 +177,10 @@ class Blueprint(flask_smorest.Blueprint):
             )
         )
 
+    def doc(self, **fields: Any) -> Callable[[View], View]:
+        """What is said of a view by hand."""
+        return _only_documents(super().doc(**fields))
+
     def admin(self, view: View) -> View:
         """Only whom `check_admin` lets in gets to this view."""
 
@@ -213,7 +222,7 @@ class Blueprint(flask_smorest.Blueprint):
             content_type=PROBLEM_TYPE,
             description=" ".join(title(error) for error in group),
             examples={error.code: {"value": example(error)} for error in group},
-            headers=REQUEST_ID_HEADER | _error_headers(status),
+            headers=REQUEST_ID_HEADER | _error_headers(group),
         )
 
     @staticmethod
@@ -247,8 +256,16 @@ def _only_documents(decorator: Callable[[View], View]) -> Callable[[View], View]
     return decorate
 
 
-def _error_headers(status: int) -> dict[str, Any]:
-    return RETRY_AFTER_HEADER if status in (503, 504, 507) else {}
+def _error_headers(group: list[type[ServingError]]) -> dict[str, Any]:
+    """What `Problem.headers` has of these errors; of some only now and then."""
+    headers: dict[str, Any] = {}
+    if any(error.retry_after_s is not ServingError.retry_after_s for error in group):
+        headers |= RETRY_AFTER_HEADER
+    if any(error.task_id is not ServingError.task_id for error in group):
+        headers |= TASK_HEADER
+    if any(error.status == HTTPStatus.UNAUTHORIZED for error in group):
+        headers |= CHALLENGE_HEADER
+    return headers
 
 
 def _response(answered: Answered) -> Response:

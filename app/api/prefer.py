@@ -5,6 +5,12 @@ import re
 HEADER = "Prefer"
 APPLIED_HEADER = "Preference-Applied"
 
+APPLIED = {
+    APPLIED_HEADER: {
+        "description": "What of `Prefer` was honoured; not there where that is nothing.",
+        "schema": {"type": "string"},
+    }
+}
 PARAMETER = {
     "in": "header",
     "name": HEADER,

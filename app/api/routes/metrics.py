@@ -10,7 +10,12 @@ from app.errors import ServingError
 blp = Blueprint("metrics", __name__, description="For Prometheus")
 
 
+TEXT = {"schema": {"type": "string"}}
+OPEN_METRICS = {"application/openmetrics-text": TEXT}
+
+
 @blp.hot("/metrics", method="GET")
+@blp.doc(responses={200: {"content": OPEN_METRICS}})
 @blp.returns({"type": "string"}, content_type="text/plain")
 @blp.raises(ServingError)
 async def metrics(has: Services, call: Call) -> Answered:

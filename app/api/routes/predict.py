@@ -58,7 +58,7 @@ CANNOT_ANSWER = (
 CACHE_HEADER = "X-Cache"
 TIMING_HEADER = "Server-Timing"
 
-HEADERS = {
+HEADERS = prefer.APPLIED | {
     CACHE_HEADER: {
         "description": "Where the answer came from.",
         "schema": {"type": "string", "enum": ["hit", "coalesced", "miss"]},
@@ -77,7 +77,7 @@ ASK_AGAIN_S = 1
 _TEXT = {"type": "string"}
 ACCEPTED_HEADERS = {
     "Location": {"description": "Where the answer will be.", "schema": _TEXT},
-    prefer.APPLIED_HEADER: {"description": "What was honoured.", "schema": _TEXT},
+    **prefer.APPLIED,
     **RETRY_AFTER_HEADER,
 }
 

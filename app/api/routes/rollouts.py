@@ -5,7 +5,7 @@ from typing import Any
 from flask import request
 
 from app.api import prefer
-from app.api.extensions import REQUEST_ID_HEADER, Blueprint, View
+from app.api.extensions import REQUEST_ID_HEADER, RETRY_AFTER_HEADER, Blueprint, View
 from app.api.gate import B
 from app.api.routes.models import MAX_REF_CHARS
 from app.api.schemas.rollouts import EXAMPLE, LoadBody, RolloutSchema, SwapBody
@@ -40,17 +40,17 @@ Answer = tuple[dict[str, Any], int, dict[str, str]]
 blp = Blueprint("rollouts", __name__, description="Change which versions serve")
 
 _TEXT = {"type": "string"}
-_SECONDS = {"type": "integer", "minimum": 1}
 ACCEPTED_HEADERS = {
     "Location": {"description": "Where to ask how far it is.", "schema": _TEXT},
-    "Retry-After": {"description": "Seconds to wait before that.", "schema": _SECONDS},
-    prefer.APPLIED_HEADER: {"description": "What was honoured.", "schema": _TEXT},
+    **RETRY_AFTER_HEADER,
+    **prefer.APPLIED,
 }
 
 
 def answers(view: View) -> View:
     """A rollout that is done, or one that is on its way."""
-    described = blp.response(200, RolloutSchema, example=EXAMPLE, headers=REQUEST_ID_HEADER)(view)
+    headers = REQUEST_ID_HEADER | prefer.APPLIED
+    described = blp.response(200, RolloutSchema, example=EXAMPLE, headers=headers)(view)
     changed: View = blp.alt_response(
         202,
         schema=RolloutSchema,
@@ -108,10 +108,10 @@ def unload(ref: str) -> None:
 
 
 @blp.route("/rollouts/<rollout_id>")
-@blp.response(200, RolloutSchema, example=EXAMPLE, headers=REQUEST_ID_HEADER)
+@blp.response(200, RolloutSchema, example=EXAMPLE, headers=REQUEST_ID_HEADER | RETRY_AFTER_HEADER)
 @blp.raises(RolloutNotFound, BrokerUnavailable, ServingError)
 def get_rollout(rollout_id: str) -> Answer:
-    """How far a swap or load is, or how it ended."""
+    """How far a swap or load is, or how it ended. There is a `Retry-After` while it goes on."""
     seen = services().rollouts.progress(rollout_id[:MAX_ID_CHARS])
     headers = {"Cache-Control": "no-store"}
     if seen.state == "preparing":
