@@ -106,7 +106,9 @@ class Front:
                     body = b""
                     if method == METHOD:
                         body = await self._read(started, given, receive)
-                    prefer, accept = _text(given.get(b"prefer")), _text(given.get(b"accept"))
+                    # Of this one all lines count (RFC 7240).
+                    prefer = _joined(b"prefer", scope) if b"prefer" in given else None
+                    accept = _text(given.get(b"accept"))
                     call = Call(body, prefer, request_id, started, span, accept)
                     answered = await view(self._services, call)
                 except Exception as error:  # noqa: BLE001 - Flask, too, answers whatever a view raises
@@ -229,6 +231,10 @@ class _Names(dict[str, bytes]):
 
 
 _names = _Names()
+
+
+def _joined(name: bytes, scope: Message) -> str:
+    return ", ".join(value.decode("latin-1") for key, value in scope["headers"] if key == name)
 
 
 def _text(value: bytes | None) -> str | None:

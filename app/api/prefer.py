@@ -26,6 +26,9 @@ ASYNC_PARAMETER = PARAMETER | {
 ASYNC = "respond-async"
 _ASYNC = re.compile(r"(?:^|,)\s*respond-async\s*(?:,|;|$)", re.IGNORECASE)
 _WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?([1-9][0-9]{0,5})\"?\s*(?:,|;|$)", re.IGNORECASE)
+# Matches to the end of an unterminated string too: it can never be tried twice at one place.
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+_NUMBER = re.compile(r'"[0-9]+"')
 
 
 def wait_s(given: str | None) -> int | None:
@@ -33,7 +36,7 @@ def wait_s(given: str | None) -> int | None:
 
     As the RFC has it, what cannot be understood is ignored, and the first of several counts.
     """
-    found = _WAIT.search(given) if given else None
+    found = _WAIT.search(_without_strings(given)) if given else None
     return int(found[1]) if found else None
 
 
@@ -47,9 +50,16 @@ def applied(given: str | None) -> dict[str, str]:
 
 def is_async(given: str | None) -> bool:
     """Whether a caller with this header would rather ask later than wait."""
-    return bool(given and _ASYNC.search(given))
+    return bool(given and _ASYNC.search(_without_strings(given)))
 
 
 def is_async_at_once(given: str | None) -> bool:
     """Whether a caller with this header would not even wait a little."""
     return is_async(given) and wait_s(given) is None
+
+
+def _without_strings(given: str) -> str:
+    """What is quoted separates and names nothing; numbers may be quoted, and stay."""
+    if '"' not in given:
+        return given
+    return _STRING.sub(lambda found: found[0] if _NUMBER.fullmatch(found[0]) else '""', given)

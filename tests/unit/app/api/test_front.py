@@ -270,6 +270,36 @@ def test_first_of_two_equal_headers_counts(front):
     assert answer.header("X-Request-ID") == "first"
 
 
+@pytest.mark.parametrize(
+    ("lines", "honoured"),
+    [
+        (["handling=lenient", "wait=3"], "wait=3"),
+        (["wait=soon", "wait=4", "wait=5"], "wait=4"),
+        (["wait=6", "respond-async"], "wait=6"),
+        ([""], None),
+    ],
+)
+@pytest.mark.parametrize("is_hot", [True, False], ids=["hot", "flask"])
+def test_preferences_may_come_in_several_lines(settings, gateway, is_hot, lines, honoured):
+    front = create_front(settings, gateway)
+    if not is_hot:
+        front._views = {}
+    headers = [*JSON.items(), *(("Prefer", line) for line in lines)]
+
+    answer = run(front, pieces(b'{"text": "good"}'), headers)
+
+    assert (answer.status, answer.header("Preference-Applied")) == (200, honoured)
+
+
+def test_answer_is_put_off_where_a_later_line_asks_for_it(front):
+    headers = [*JSON.items(), ("Prefer", "handling=lenient"), ("Prefer", "respond-async")]
+
+    answer = run(front, pieces(b'{"text": "good"}'), headers)
+
+    # The one worker here takes no jobs, which an answer at once would not need.
+    assert (answer.status, answer.json["code"]) == (503, "no_worker")
+
+
 def run(front, messages, headers):
     return asyncio.run(Exchange(scope("/predict", headers=headers), messages).run(front))
 

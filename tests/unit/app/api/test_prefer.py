@@ -19,6 +19,9 @@ from app.api.prefer import applied, is_async_at_once, wait_s
         ("wait=6, respond-async", 6),
         ("wait=7; foo=bar", 7),
         ("wait=8, wait=9", 8),
+        ('foo="a, wait=1, b", wait=10', 10),
+        (r'foo="a\", wait=1, \"b"; c="\\", wait=11', 11),
+        ('foo="1", wait="12"; bar=","', 12),
     ],
 )
 def test_wait_is_understood_as_rfc_7240_spells_it(given, expected):
@@ -30,6 +33,7 @@ def test_wait_is_understood_as_rfc_7240_spells_it(given, expected):
     [
         *("", "wait", "wait=", "wait=0", "wait=-1", "wait=1.5", "wait=1e3", "wait=soon"),
         *("wait=9999999", "await=3", "foo=wait", "x;wait=3", "wait=\u0663", "wait=1 2"),
+        *('foo="a, wait=3, b"', 'foo="a, wait=3', 'wait="3', 'wait=3"', 'wait="3, 4"'),
     ],
 )
 def test_what_cannot_be_understood_is_ignored(given):
@@ -44,6 +48,11 @@ def test_what_cannot_be_understood_is_ignored(given):
         ("wait=2", False, "wait=2"),
         ("wait=soon, respond-async", True, "respond-async"),
         ("handling=lenient", False, None),
+        ('foo="a, respond-async, b"', False, None),
+        ('foo="respond-async"', False, None),
+        ('foo="a, respond-async', False, None),
+        (r'foo="a\", respond-async"', False, None),
+        ('foo="a, wait=3", respond-async', True, "respond-async"),
         (None, False, None),
     ],
 )
