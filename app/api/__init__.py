@@ -4,8 +4,10 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, cast
 
-from flask import Flask
+from flask import Flask, Request
 from flask.json.provider import DefaultJSONProvider
+from werkzeug.exceptions import NotFound
+from werkzeug.routing import MapAdapter
 
 from app.api.admin import ADMIN, ADMIN_SCHEME
 from app.api.composition import compose
@@ -44,11 +46,20 @@ CONFIG: dict[str, Any] = {
 
 
 class App(Flask):
-    """Flask without async views."""
+    """Flask without async views, and strict about slashes."""
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """`func` itself: Flask would inspect every view and hook again with every request."""
         return func
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """As Flask's, and not found where Werkzeug would take several slashes for the first one.
+
+        Who lets only some paths through to this service, by how they begin, counts on it.
+        """
+        if request is not None and request.environ["PATH_INFO"].startswith("//"):
+            raise NotFound
+        return super().create_url_adapter(request)
 
 
 def create_app(

@@ -63,6 +63,16 @@ def test_bad_input_is_refused_over_a_socket(service, case):
     assert headers["x-request-id"] == problem["request_id"]
 
 
+@pytest.mark.parametrize("path", ["//predict", "/%2Fpredict", "//health/live", "///models"])
+def test_path_that_begins_with_several_slashes_is_not_found(service, path):
+    api, _, _ = service
+    sent = request("POST", path, b'{"text": "good"}', {"Content-Type": "application/json"})
+
+    status, _, body = call(api.port, sent)
+
+    assert (status, json.loads(body)["code"]) == (404, "not_found")
+
+
 def test_no_bad_input_reaches_a_worker(service):
     api, worker, redis = service
     json_type = {"Content-Type": "application/json"}

@@ -233,6 +233,19 @@ def test_query_of_any_bytes_is_no_error_of_ours(front):
     assert asyncio.run(Exchange(given, pieces()).run(front)).status == 200
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "//predict"), ("GET", "//models"), ("GET", "///metrics"), ("GET", "//livez")],
+)
+def test_path_that_begins_with_several_slashes_is_not_found(front, method, path):
+    """It may have come by a proxy that lets only other paths through."""
+    given = scope("/", method, JSON.items()) | {"path": path}
+
+    answer = asyncio.run(Exchange(given, pieces(b'{"text": "good"}')).run(front))
+
+    assert (answer.status, answer.json["code"]) == (404, "not_found")
+
+
 def test_websocket_is_closed_on_any_path(front):
     for path in ("/predict", "/nothing"):
         given = scope(path) | {"type": "websocket"}
