@@ -134,7 +134,8 @@ def parse_json(body: bytes) -> Any:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno} column {error.colno}"
-        raise MalformedBody(f"{error.msg} at {place}" if text.strip() else "it is empty") from None
+        problem = error.msg.removesuffix(" at")
+        raise MalformedBody(f"{problem} at {place}" if text.strip() else "it is empty") from None
     except ValueError:
         # The one other thing that the decoder raises: CPython's limit on the digits of an integer.
         raise MalformedBody("a number has too many digits") from None
@@ -150,7 +151,12 @@ def check_type(given: str, encoding: str | None) -> None:
         ):
             raise UnsupportedMediaType(given[:100], "application/json in UTF-8")
     if encoding and encoding.strip().lower() != "identity":
-        raise UnsupportedMediaType(f"{JSON_TYPE}, {encoding[:50]}", "it without Content-Encoding")
+        raise UnsupportedMediaType(encoded(JSON_TYPE, encoding), "it without Content-Encoding")
+
+
+def encoded(kind: str, encoding: str) -> str:
+    """How a refusal names a body of a content type and a `Content-Encoding`."""
+    return f"{kind} with Content-Encoding: {encoding[:50]}"
 
 
 def _read(environ: Mapping[str, Any], max_bytes: int) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from werkzeug.http import parse_options_header
 
-from app.api.gate import JSON_TYPE, Gate, parse_json
+from app.api.gate import JSON_TYPE, Gate, encoded, parse_json
 from app.api.schemas.jobs import JobOptions, Line
 from app.api.schemas.predict import text_problem
 from app.api.stream import bounded, inflate, lines, pieces
@@ -124,7 +124,7 @@ def _kind(environ: Mapping[str, Any]) -> tuple[bool, bool]:
     if kind.lower() not in (JSON_TYPE, NDJSON_TYPE) or not is_utf8:
         raise UnsupportedMediaType(given[:100], KINDS)
     if encoding not in ("", "identity", "gzip", "x-gzip"):
-        raise UnsupportedMediaType(f"{kind}, {encoding[:50]}", KINDS)
+        raise UnsupportedMediaType(encoded(kind, encoding), KINDS)
     return kind.lower() == NDJSON_TYPE, encoding.endswith("gzip")
 
 

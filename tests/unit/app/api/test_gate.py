@@ -61,6 +61,36 @@ def test_bad_input_is_refused_with_its_code_and_fields(client, case):
 
 
 @pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b'{"text": "a\nb"}', "Invalid control character at line 1 column 12"),
+        (b'{"text": "hel', "Unterminated string starting at line 1 column 10"),
+        (b'{"text": "a\\x"}', "Invalid \\escape at line 1 column 12"),
+        (
+            b'{"text": "a",}',
+            "Expecting property name enclosed in double quotes at line 1 column 14",
+        ),
+        (b'{"text": "a"} x', "Extra data at line 1 column 15"),
+    ],
+)
+def test_error_in_json_is_named_with_its_place_in_a_sentence(body, problem):
+    with pytest.raises(MalformedBody) as raised:
+        parse_json(body)
+
+    assert raised.value.args == (problem,)
+
+
+@pytest.mark.parametrize("path", ["/predict", "/jobs"])
+def test_encoding_of_a_body_is_refused_by_its_name(client, path):
+    headers = {"Content-Type": "application/json", "Content-Encoding": "br"}
+
+    answer = client.post(path, data=b"{}", headers=headers)
+
+    assert answer.status_code == 415
+    assert "'application/json with Content-Encoding: br'" in answer.json["detail"]
+
+
+@pytest.mark.parametrize(
     "header",
     [
         "application/json",
