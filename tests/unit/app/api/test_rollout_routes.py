@@ -226,12 +226,11 @@ def test_rollback_without_a_version_before_is_refused(fleet_client):
 
 @pytest.mark.parametrize("name", ["nope", "sentiment-v2", "v2"])
 def test_rollback_of_a_name_that_does_not_exist_is_told_as_a_swap_is(fleet_client, name):
-    answer = fleet_client.post(f"/models/{name}/rollback")
+    back = fleet_client.post(f"/models/{name}/rollback")
 
-    swapped = swap(fleet_client, "v1", name)
-    assert (answer.status_code, answer.json["code"]) == (404, "model_not_found")
-    assert (swapped.status_code, swapped.json["code"]) == (404, "model_not_found")
-    assert "sentiment-v1, sentiment-v2" in answer.json["detail"]
+    for answer in (back, swap(fleet_client, "v1", name)):
+        assert (answer.status_code, answer.json["code"]) == (404, "model_not_found")
+        assert "sentiment-v1, sentiment-v2" in answer.json["detail"]
 
 
 def test_load_leaves_the_active_version_alone(fleet_client, hosts):
