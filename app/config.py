@@ -10,9 +10,11 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_origin
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 import yaml
+from redis.connection import parse_url
 
 from app.errors import ConfigError
 from app.settings import MASK, SECRET_KEYS, Section, Settings
@@ -22,6 +24,10 @@ CONFIG_VARIABLE = "MLSERVE_CONFIG"
 # The usual spelling of the one address that most deployments set.
 SHORT_NAMES = {"MLSERVE_REDIS_URL": "MLSERVE_REDIS__URL"}
 DEFAULT_PATH = "config.yaml"
+MALFORMED_URL = (
+    "redis.url: no address of a Redis, such as redis://:password@host:6379/0; special characters "
+    "of the password must be percent-encoded: / as %2F, # as %23, ? as %3F, @ as %40"
+)
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -173,12 +179,26 @@ def _check_together(settings: Settings) -> None:
         )
     if settings.jobs.webhook_allow and settings.jobs.webhook_secret is None:
         raise ConfigError("jobs.webhook_secret: must be set where jobs.webhook_allow is")
-    if settings.redis.url is not None and not settings.redis.url.startswith(
-        ("redis://", "rediss://", "unix://")
-    ):
-        raise ConfigError("redis.url: expected redis://, rediss:// or unix://")
+    if settings.redis.url is not None:
+        _check_redis_url(settings.redis.url)
     if settings.monitoring.enabled and settings.monitoring.port == settings.server.port:
         raise ConfigError(f"monitoring.port = {settings.monitoring.port}: is also server.port")
+
+
+def _check_redis_url(url: str) -> None:
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ConfigError("redis.url: expected redis://, rediss:// or unix://")
+    try:
+        parse_url(url)  # type: ignore[no-untyped-call]
+        # What a client of Redis or of Celery overlooks, or trips over later.
+        parts = urlsplit(url)
+        parse_qsl(parts.query, strict_parsing=True)
+        database = "" if parts.scheme == "unix" else unquote(parts.path).strip("/")
+        if parts.fragment or not (database or "0").isdecimal():
+            raise ValueError
+    except ValueError:
+        # The error has a part of the URL in its text, which may be one of the password.
+        raise ConfigError(MALFORMED_URL) from None
 
 
 def _resolve(settings: Settings, base: Path) -> Settings:

@@ -48,6 +48,34 @@ def test_config_masks_the_password_of_redis(config, form):
     assert "hunter2" not in result.output
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://h/0?password=hunter2&db=1", "redis://h/0?password=***&db=1"),
+        ("rediss://h/0?db=1&ssl_password=hunter2", "rediss://h/0?db=1&ssl_password=***"),
+        ("redis://:hun@hunter2@h/0", "redis://:***@h/0"),
+    ],
+)
+def test_config_masks_a_password_wherever_the_address_has_it(config, monkeypatch, url, shown):
+    monkeypatch.setenv("MLSERVE_REDIS_URL", url)
+
+    result = run(config, "config", "--json")
+
+    assert json.loads(result.output)["redis.url"]["value"] == shown
+
+
+@pytest.mark.parametrize("verb", ["list", "serve"])
+def test_malformed_address_of_redis_is_one_line(config, monkeypatch, verb):
+    monkeypatch.setenv("MLSERVE_REDIS_URL", "redis://:hun/ter2@127.0.0.1:1/0")
+
+    result = run(config, verb)
+
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: redis.url: ")
+    assert result.output.count("\n") == 1
+    assert "hun" not in result.output
+
+
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["for people", "as json"])
 def test_config_masks_the_admin_token_and_tells_where_it_came_from(config, monkeypatch, form):
     unset = run(config, "config", *form).output
