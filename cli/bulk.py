@@ -23,7 +23,7 @@ from cli.options import Call
 from cli.progress import show
 from cli.records import Record, Source
 from cli.sources import LocalSource, Row
-from cli.tables import format_of, written
+from cli.tables import check_output, written
 from cli.upload import Upload, Wanted
 
 ADDED = ("label", "confidence", "truncated", "error")
@@ -48,7 +48,9 @@ class Task:
     job_id: str | None = None
 
     def __post_init__(self) -> None:
-        format_of(self.output)
+        if not self.source.is_repeatable:
+            raise self.source.wrong("it is read twice, so --output needs a file that is on disk")
+        check_output(self.output)
         if self.output.resolve() == self.source.path.resolve():
             raise click.UsageError("--output must be another file than --file")
 

@@ -6,11 +6,14 @@ from contextlib import contextmanager
 import click
 
 from app.errors import RequestRefused, ServiceUnreachable
+from cli.client import status_of
 from cli.jobs import Job, Jobs
 from cli.options import Call, verb
 from cli.progress import show
 
 COMPLETED = "completed"
+# Statuses of a job that nobody can come back to.
+NOT_THERE = (404, 410)
 
 
 @click.command(short_help="Show the progress of a job until it has ended.")
@@ -29,9 +32,9 @@ def watch(call: Call, job_id: str) -> None:
 
 @contextmanager
 def going_on(job_id: str, command: str) -> Iterator[None]:
-    """Ctrl-C leaves the job alone, and says with which command to come back to it.
+    """Whatever ends this early leaves the job alone, and says which command comes back to it.
 
-    So does a service that is lost from sight.
+    That is Ctrl-C, a service that is lost from sight, or results that cannot be written.
     """
     ways = f"`{command}` comes back to it, `mlserve job cancel {job_id}` ends it"
     try:
@@ -40,7 +43,13 @@ def going_on(job_id: str, command: str) -> Iterator[None]:
         click.echo(f"\nthe job goes on: {ways}", err=True)
         raise click.exceptions.Exit(1) from None
     except (ServiceUnreachable, RequestRefused) as error:
+        if isinstance(error, RequestRefused) and status_of(error) in NOT_THERE:
+            raise
         raise click.ClickException(f"{error}; the job goes on: {ways}") from error
+    except click.ClickException as error:
+        kind = click.UsageError if isinstance(error, click.UsageError) else click.ClickException
+        said = f"{error.message}; the job is not lost: `{command}` comes back to it"
+        raise kind(said) from error
 
 
 def _print(job: Job) -> None:

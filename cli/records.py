@@ -49,6 +49,11 @@ class Source:
         """csv, tsv, jsonl or text, by the name; a column in anything else makes it a CSV."""
         return FORMATS.get(self.path.suffix, "csv" if self.column else "text")
 
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether it can be read again, as no pipe can; what is absent fails when it is read."""
+        return self.path != STDIN and (self.path.is_file() or not self.path.exists())
+
     def records(self) -> Iterator[Record]:
         """The rows in their order, blank texts too, but not blank lines.
 

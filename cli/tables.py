@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,17 @@ def format_of(path: Path) -> str:
     if path.suffix not in FORMATS:
         raise click.UsageError(f"{path}: the name must end in {', '.join(FORMATS)}")
     return FORMATS[path.suffix]
+
+
+def check_output(path: Path) -> None:
+    """`click.UsageError` where no rows can be written to `path`: its name, or its directory."""
+    format_of(path)
+    try:
+        # What only looks at permissions knows nothing of file systems that are read-only.
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise click.UsageError(f"{path}: {path.parent}: {error.strerror}") from error
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from cli.records import STDIN, Record, Source
+from cli.records import Record, Source
 
 CUSTOM_ID = "custom_id"
 GZIP_WINDOW = 16 + zlib.MAX_WBITS
@@ -28,7 +28,7 @@ class Upload:
     @property
     def is_repeatable(self) -> bool:
         """Whether it can be sent again."""
-        return self.source.path != STDIN
+        return self.source.is_repeatable
 
     def pieces(self) -> Iterator[bytes]:
         """The body, compressed; raises what `Source.records` raises."""

@@ -1,6 +1,7 @@
 """`mlserve job submit` against a real server that fails as the service may."""
 
 import json
+import os
 import tracemalloc
 
 import pytest
@@ -98,6 +99,19 @@ def test_standard_input_is_not_sent_twice(mlserve, server):
     server.lost_answers = 1
 
     result = mlserve("job", "submit", "-", input="good\n")
+
+    assert result.exit_code == 1
+    assert len(sent(server)) == 1
+
+
+def test_pipe_is_not_sent_twice(mlserve, server):
+    server.lost_answers = 1
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as file:
+        file.write("good\n")
+
+    with os.fdopen(reader):
+        result = mlserve("job", "submit", f"/dev/fd/{reader}")
 
     assert result.exit_code == 1
     assert len(sent(server)) == 1

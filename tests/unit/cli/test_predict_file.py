@@ -150,6 +150,60 @@ def test_interrupted_prediction_says_how_to_come_back(mlserve, server, reviews, 
     assert shlex.split(command) == ["mlserve", "predict", *args, "--job", job_id]
 
 
+def test_what_fails_behind_the_submission_says_how_to_come_back(mlserve, server, tmp_path):
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"text": "good"}\n{"text": "bad", "n": 1}\n')
+    args = ["--file", str(source), "--output", str(tmp_path / "out.csv")]
+
+    result = mlserve("predict", *args)
+
+    (job_id,) = server.jobs
+    last = result.stderr.splitlines()[-1]
+    assert result.exit_code == 2
+    assert "'n' is not in the first row; write JSON lines; the job is not lost: " in last
+    assert shlex.split(last.split("`")[1]) == ["mlserve", "predict", *args, "--job", job_id]
+
+
+@pytest.mark.parametrize("directory", ["absent", "a_file", "/proc"])
+def test_output_that_cannot_be_written_is_refused_before_there_is_a_job(
+    mlserve, server, reviews, tmp_path, directory
+):
+    (tmp_path / "a_file").touch()
+    output = tmp_path / directory / "out.csv"
+
+    result = mlserve("predict", "--file", reviews, "--column", "review", "--output", output)
+
+    assert result.exit_code == 2
+    assert f"{output}: {output.parent}: " in result.stderr
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("name", ["-", "pipe", "."])
+def test_file_that_can_be_read_only_once_is_refused_before_there_is_a_job(
+    mlserve, server, tmp_path, name
+):
+    os.mkfifo(tmp_path / "pipe")
+    source = name if name == "-" else tmp_path / name
+
+    result = mlserve("predict", "--file", source, "--output", tmp_path / "out.csv", input="good\n")
+
+    assert result.exit_code == 2
+    assert "it is read twice" in result.stderr
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_job_that_is_not_there_is_nothing_to_come_back_to(
+    mlserve, server, reviews, tmp_path, status
+):
+    server.refused = [status]
+    args = ("--file", reviews, "--column", "review", "--output", tmp_path / "out.csv")
+
+    result = mlserve("predict", *args, "--job", "gone")
+
+    assert result.stderr == f"Error: the service answered {status} a_code: a reason\n"
+
+
 @pytest.mark.parametrize("extra", ["predicted_label", "error"])
 def test_row_with_a_key_that_is_to_be_added_is_refused(mlserve, tmp_path, extra):
     source = tmp_path / "in.jsonl"
