@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import urllib3
@@ -13,7 +14,18 @@ from app.settings import Settings
 READ_MARGIN_S = 5.0
 CONNECT_TIMEOUT_S = 2.0
 STREAM_BYTES = 1 << 16
+NO_CONTENT = 204
+NO_JSON = "something that is not JSON; is it mlserve?"
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, never bound
+
+
+class Answer(dict[str, Any]):
+    """A JSON object of an answer; `RequestRefused` where it has not got a key that we look for."""
+
+    status = 200
+
+    def __missing__(self, key: str) -> Any:
+        raise RequestRefused(str(self.status), f"JSON without {key!r}; is it mlserve?")
 
 
 class ServiceClient:
@@ -40,11 +52,13 @@ class ServiceClient:
         headers = {"Content-Type": "application/json"}
         return self._send("POST", path, json.dumps(body).encode(), headers)
 
-    def told(self, path: str, body: Any) -> tuple[Any, Mapping[str, str]]:
-        """As `post`, with the headers of the answer."""
+    def told(self, path: str, body: Any, header: str) -> str:
+        """As `post`, for a header of the answer."""
         headers = {"Content-Type": "application/json"}
         answer = self._request("POST", path, body=json.dumps(body).encode(), headers=headers)
-        return _decode(answer.data), answer.headers
+        if header not in answer.headers:
+            raise RequestRefused(str(answer.status), f"no {header}; is it mlserve?")
+        return answer.headers[header]
 
     def delete(self, path: str) -> Any:
         """The decoded body; `ServiceUnreachable` or `RequestRefused`."""
@@ -54,17 +68,16 @@ class ServiceClient:
         """POST a body as it comes, never held as a whole; the decoded answer, errors as above."""
         return self._send("POST", path, pieces, headers)
 
-    def lines(self, path: str) -> Iterator[bytes]:
-        """The lines of an answer as they come, errors as above: also in the midst of it.
-
-        Only whole lines, without their ends.
-        """
+    def lines(self, path: str) -> Iterator[Any]:
+        """The objects of an answer, one a line, as they come; errors as above, also midway."""
         answer = self._request("GET", path, preload_content=False)
         rest = b""
         try:
             for piece in answer.stream(STREAM_BYTES):
                 *whole, rest = (rest + piece).split(b"\n")
-                yield from whole
+                yield from (_decode(answer.status, line) for line in whole)
+            if rest:
+                raise RequestRefused(str(answer.status), NO_JSON)
         except urllib3.exceptions.HTTPError as error:
             raise ServiceUnreachable(self.url, _reason(error)) from error
         finally:
@@ -77,13 +90,14 @@ class ServiceClient:
         body: bytes | Iterator[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        return _decode(self._request(method, path, body=body, headers=headers).data)
+        answer = self._request(method, path, body=body, headers=headers)
+        return None if answer.status == NO_CONTENT else _decode(answer.status, answer.data)
 
     def _request(self, method: str, path: str, **options: Any) -> urllib3.BaseHTTPResponse:
         try:
             answer = self._pool.request(method, self.url + path, redirect=False, **options)
-            if answer.status >= 400:
-                raise _refusal(answer.status, _decode(answer.data))
+            if answer.status >= 300:
+                raise _refusal(answer.status, _decode(answer.status, answer.data))
         except urllib3.exceptions.HTTPError as error:
             raise ServiceUnreachable(self.url, _reason(error)) from error
         return answer
@@ -116,20 +130,29 @@ def _reason(error: Exception) -> str:
     return str(error)
 
 
-def _decode(data: bytes) -> Any:
+@cache
+def _decoder(status: int) -> json.JSONDecoder:
+    """Kept, for there are as many objects as a job has results."""
+    kind = type(Answer.__name__, (Answer,), {"status": status})
+    return json.JSONDecoder(object_hook=kind)
+
+
+def _decode(status: int, data: bytes) -> Answer:
     try:
-        return json.loads(data)
-    except ValueError:
-        return None
+        found = _decoder(status).decode(data.decode())
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, Answer):
+        raise RequestRefused(str(status), NO_JSON)
+    return found
 
 
-def _refusal(status: int, problem: Any) -> RequestRefused:
-    if not isinstance(problem, dict):
-        return RequestRefused(str(status), "something that is not JSON; is it mlserve?")
-    fields = problem.get("errors") or {}
-    lines = [f"{field}: {_joined(messages)}" for field, messages in fields.items()]
+def _refusal(status: int, problem: Answer) -> RequestRefused:
+    fields = problem.get("errors")
+    known = fields.items() if isinstance(fields, dict) else ()
+    lines = [f"{field}: {_joined(messages)}" for field, messages in known]
     detail = "; ".join(lines) or problem.get("detail") or problem.get("title") or "no detail"
-    return RequestRefused(f"{status} {problem.get('code', '')}".strip(), detail)
+    return RequestRefused(f"{status} {problem.get('code') or ''}".strip(), str(detail))
 
 
 def _joined(messages: Any) -> str:

@@ -1,6 +1,5 @@
 """CLI. Jobs over HTTP: submitted once even when the connection breaks, followed through outages."""
 
-import json
 import time
 from collections.abc import Generator, Iterator
 from typing import Any, Literal
@@ -96,9 +95,8 @@ class Jobs:
         while True:
             query = "" if after is None else f"?after={after}"
             try:
-                for line in self._client.lines(f"{_path(job_id)}/{part}{query}"):
+                for row in self._client.lines(f"{_path(job_id)}/{part}{query}"):
                     outage.is_over()
-                    row = json.loads(line)
                     after = row["index"]
                     yield row
                 return

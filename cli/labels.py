@@ -105,14 +105,14 @@ def _send(client: ServiceClient, row: Row) -> Sent:
         return Sent(row.number, SKIPPED, None)
     body = {"prediction_id": row.prediction_id, "label": row.label}
     try:
-        _, headers = client.told("/feedback", body)
+        outcome = client.told("/feedback", body, OUTCOME_HEADER)
     except RequestRefused as error:
         if error.args[0] == NO_ROUTE:
             raise click.ClickException(IS_OFF) from error
         if status_of(error) not in OF_ONE_ROW:
             raise
         return Sent(row.number, None, " ".join(error.args))
-    return Sent(row.number, headers[OUTCOME_HEADER], None)
+    return Sent(row.number, outcome, None)
 
 
 def _rows(source: Source, label_column: str) -> Iterator[Row]:

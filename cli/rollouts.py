@@ -138,6 +138,6 @@ def wait_for_api(settings: Settings, seen: Progress) -> None:
 def _is_served(client: ServiceClient, seen: Progress) -> bool:
     try:
         model = client.get(f"/models/{seen.ref}")
+        return bool(model["status"] == READY and (model["active"] or not seen.activated))
     except RequestRefused:
         return False
-    return bool(model["status"] == READY and (model["active"] or not seen.activated))

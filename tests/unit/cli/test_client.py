@@ -14,6 +14,15 @@ ANSWERS = {
     "/fields": (422, {"code": "invalid_fields", "errors": {"text": ["is blank.", "is short."]}}),
     "/detail": (503, {"code": "no_worker", "detail": "no worker holds sentiment-v2"}),
     "/html": (502, b"<html>bad gateway</html>"),
+    "/errors": (422, {"code": "invalid_fields", "errors": ["text"], "detail": 7}),
+    "/hello": (200, b"hello"),
+    "/null": (200, b"null"),
+    "/list": (200, [{"label": "positive"}]),
+    "/nested": (200, b"[" * 100_000),
+    "/latin": (200, b'{"label": "\xe9"}'),
+    "/moved": (302, b""),
+    "/nothing": (204, b""),
+    "/empty": (202, {"inner": {}}),
     "/good": (200, {"label": "positive"}),
 }
 
@@ -38,7 +47,19 @@ def test_good_answer_is_decoded(client):
     [
         ("/fields", "the service answered 422 invalid_fields: text: is blank. is short."),
         ("/detail", "the service answered 503 no_worker: no worker holds sentiment-v2"),
-        ("/html", "the service answered 502: something that is not JSON; is it mlserve?"),
+        ("/errors", "the service answered 422 invalid_fields: 7"),
+        *(
+            (path, f"the service answered {status}: something that is not JSON; is it mlserve?")
+            for path, status in {
+                "/html": 502,
+                "/hello": 200,
+                "/null": 200,
+                "/list": 200,
+                "/nested": 200,
+                "/latin": 200,
+                "/moved": 302,
+            }.items()
+        ),
     ],
 )
 def test_problem_becomes_one_readable_line(client, path, line):
@@ -46,6 +67,26 @@ def test_problem_becomes_one_readable_line(client, path, line):
         client.get(path)
 
     assert str(refused.value) == line
+
+
+def test_answer_without_content_is_no_problem(client):
+    assert client.get("/nothing") is None
+
+
+def test_key_that_an_answer_has_not_becomes_one_readable_line(client):
+    found = client.get("/empty")
+
+    for part in (found, found["inner"]):
+        with pytest.raises(RequestRefused) as refused:
+            part["label"]
+        line = "the service answered 202: JSON without 'label'; is it mlserve?"
+        assert str(refused.value) == line
+
+
+@pytest.mark.parametrize("path", ["/hello", "/moved"])
+def test_lines_that_are_not_of_the_service_become_one_readable_line(client, path):
+    with pytest.raises(RequestRefused, match="something that is not JSON; is it mlserve"):
+        list(client.lines(path))
 
 
 def test_nobody_there_names_the_address_and_the_command():

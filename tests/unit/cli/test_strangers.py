@@ -1,0 +1,73 @@
+"""The command line before a program that is not mlserve and answers on its port."""
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from cli.main import main
+from tests.local_server import Handler, LocalServer
+
+ANSWERS = {
+    "text": (200, b"hello\n"),
+    "null": (200, b"null"),
+    "empty object": (200, b"{}\n"),
+    "redirect": (302, b""),
+}
+VERBS = [
+    ("predict", "a text"),
+    ("predict", "one", "two"),
+    ("stats",),
+    ("drift",),
+    ("feedback", "--show", "v2"),
+    ("benchmark", "v2", "10"),
+    ("job", "status", "an id"),
+    ("job", "watch", "an id"),
+    ("job", "results", "an id"),
+    ("job", "errors", "an id"),
+    ("job", "cancel", "an id"),
+    ("job", "list"),
+    ("job", "submit", "texts.txt"),
+    ("predict", "--file", "texts.txt", "--output", "out.csv"),
+    ("predict", "--file", "texts.txt", "--output", "out.csv", "--job", "an id"),
+    ("feedback", "labels.csv"),
+]
+
+
+class Stranger(Handler):
+    """Says the same to every request."""
+
+    def do_GET(self):
+        self.answer(*self.server.said)
+
+    do_DELETE = do_GET
+
+    def do_POST(self):
+        # Where nobody reads the body, the caller may lose the answer with the connection.
+        if length := self.headers["Content-Length"]:
+            self.rfile.read(int(length))
+        else:
+            while self.rfile.readline() not in (b"0\r\n", b""):
+                pass
+        self.answer(*self.server.said)
+
+
+@pytest.fixture(params=ANSWERS.values(), ids=list(ANSWERS))
+def stranger(request, tmp_path, monkeypatch):
+    """Such a program, and a directory whose config file has its port."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "texts.txt").write_text("good\nbad\n")
+    (tmp_path / "labels.csv").write_text("prediction_id,label\nx,positive\n")
+    with LocalServer(Stranger) as server:
+        server.said = request.param
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump({"server": {"port": server.port}}))
+        yield
+
+
+@pytest.mark.usefixtures("stranger")
+@pytest.mark.parametrize("args", VERBS, ids=" ".join)
+def test_answer_of_a_stranger_is_one_line(args):
+    result = CliRunner().invoke(main, args)
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: the service answered ")
+    assert result.stderr.count("\n") == 1
