@@ -8,7 +8,7 @@ import click
 from app.errors import RequestRefused, ServiceUnreachable
 from cli.client import status_of
 from cli.jobs import Job, Jobs
-from cli.options import Call, verb
+from cli.options import Call, reason, verb
 from cli.progress import show
 
 COMPLETED = "completed"
@@ -46,6 +46,12 @@ def going_on(job_id: str, command: str) -> Iterator[None]:
         if isinstance(error, RequestRefused) and status_of(error) in NOT_THERE:
             raise
         raise click.ClickException(f"{error}; the job goes on: {ways}") from error
+    except BrokenPipeError:
+        # Nobody reads what is printed any more (`| head`).
+        click.echo(f"the job goes on: {ways}", err=True)
+        raise
+    except OSError as error:
+        raise click.ClickException(f"{reason(error)}; the job goes on: {ways}") from error
     except click.ClickException as error:
         kind = click.UsageError if isinstance(error, click.UsageError) else click.ClickException
         said = f"{error.message}; the job is not lost: `{command}` comes back to it"

@@ -1,5 +1,7 @@
 """CLI. The `mlserve` command: a literal list of verbs, and one line for every failure."""
 
+import os
+import sys
 from typing import Any
 
 import click
@@ -13,7 +15,7 @@ from cli.feedback import feedback
 from cli.job import job
 from cli.list import list_models
 from cli.load import load
-from cli.options import config_option
+from cli.options import config_option, reason
 from cli.predict import predict
 from cli.serve import serve
 from cli.stats import stats
@@ -31,12 +33,39 @@ VERBS = (
 class ReadableErrors(click.Group):
     """Turns an expected failure into one line on standard error and exit code 1."""
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the verb."""
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command line and exit."""
         try:
-            return super().invoke(ctx)
+            return super().main(*args, **options)
+        except OSError as error:
+            click.echo(f"Error: {reason(error)}", err=True)
+            sys.exit(1)
+        finally:
+            _drop_output()
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb; what it printed is out when it returns, or it has failed."""
+        if sys.stdout is None:
+            raise click.ClickException("standard output is closed")
+        try:
+            found = super().invoke(ctx)
+            sys.stdout.flush()
+            return found
+        except click.exceptions.Exit:
+            sys.stdout.flush()
+            raise
         except ServingError as error:
             raise click.ClickException(str(error)) from error
+
+
+def _drop_output() -> None:
+    """What cannot be written Python would try again when it ends, and complain in two lines."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(cls=ReadableErrors, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,6 +1,7 @@
 """CLI. What every verb shares: --config, --json, the settings and the ways to print."""
 
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -94,6 +95,23 @@ def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     Console(markup=False, highlight=False).print(table)
+
+
+class NumberRange(click.FloatRange):
+    """A range of numbers. What is no number, nan, is below and above no limit: it is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number; a wrong one is wrong usage."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
+
+
+def reason(error: OSError) -> str:
+    """What the system says, and of which file: `/nodir/x: No such file or directory`."""
+    said = error.strerror or str(error)
+    return f"{error.filename}: {said}" if error.filename else said
 
 
 def megabytes(size_bytes: int) -> str:

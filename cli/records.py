@@ -74,6 +74,8 @@ class Source:
 @contextmanager
 def _opened(path: Path) -> Iterator[TextIO]:
     if path == STDIN:
+        if sys.stdin is None:
+            raise click.UsageError("standard input is closed")
         yield io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline="")
         return
     with path.open(encoding="utf-8-sig", newline="") as file:

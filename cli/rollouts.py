@@ -23,7 +23,7 @@ from app.models.progress import WAITING, Progress
 from app.settings import Settings
 from cli.client import ServiceClient
 from cli.masking import masked_url
-from cli.options import Call
+from cli.options import Call, NumberRange
 
 API_LOOKS_EVERY_S = 1.0
 ASK_EVERY_S = 0.1
@@ -32,7 +32,7 @@ Begin = Callable[[Rollouts], str]
 
 timeout_option = click.option(
     "--timeout",
-    type=click.FloatRange(0.1),
+    type=NumberRange(0.1),
     help="Seconds to wait for the workers, which go on after that (default: until it has ended).",
 )
 

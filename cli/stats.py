@@ -11,11 +11,11 @@ import click
 
 from app.errors import RequestRefused, ServiceUnreachable
 from cli.client import ServiceClient
-from cli.options import Call, verb
+from cli.options import Call, NumberRange, verb
 from cli.picture import Line, Look, picture
 
 Show = Callable[[list[Line]], None]
-EVERY_S = click.FloatRange(min=0.1, max=3600)
+EVERY_S = NumberRange(min=0.1, max=3600)
 
 
 @click.command()

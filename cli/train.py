@@ -10,7 +10,7 @@ from app.models.base import NAME_PATTERN, VERSION_PATTERN, Manifest, Ref, check_
 from app.training.recipes import RECIPES
 from app.training.split import DEFAULT_SHARE
 from cli.load import spread
-from cli.options import Call, megabytes, print_table, verb
+from cli.options import Call, NumberRange, megabytes, print_table, verb
 from cli.rollouts import check
 
 
@@ -23,7 +23,7 @@ from cli.rollouts import check
 @click.option("--label-column", default="label", show_default=True, help="Column of the labels.")
 @click.option(
     "--held-out",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=NumberRange(0, 1, min_open=True, max_open=True),
     default=DEFAULT_SHARE,
     show_default=True,
     help="Share of the texts that is kept out of training, to measure on.",

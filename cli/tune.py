@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.models.catalog import MANIFEST_FILE, Catalog, Entry
-from cli.options import Call, print_table, verb
+from cli.options import Call, NumberRange, print_table, verb
 from cli.processes import ONE_NATIVE_THREAD
 from cli.records import Source, column_option
 from cli.texts import WORDS
@@ -47,7 +47,7 @@ class Tuned:
 @column_option
 @click.option(
     "--seconds",
-    type=click.FloatRange(0.1, 3600),
+    type=NumberRange(0.1, 3600),
     default=20.0,
     show_default=True,
     help="How long to measure, about.",

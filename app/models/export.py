@@ -53,12 +53,16 @@ def export(entry: Entry, target: Path, version: str, limits: Limits) -> tuple[Ma
     steps = list(original.manifest.pipeline)
     converted = _convert(estimator, original, steps)
     manifest = _manifest(original, estimator, version, {MODEL_FILE: converted} | contents, steps)
-    _write(target, manifest, {MODEL_FILE: converted} | contents, entry.path)
     try:
+        target.mkdir()
+    except FileExistsError as error:
+        raise ExportRefused(str(manifest.ref), f"{target.name} exists already") from error
+    try:
+        _write(target, manifest, {MODEL_FILE: converted} | contents, entry.path)
         exported = Entry(manifest.ref, target, manifest, None)
         return manifest, _compare(original, exported, _words(estimator), limits)
     except BaseException:
-        shutil.rmtree(target)
+        shutil.rmtree(target, ignore_errors=True)
         raise
 
 
@@ -127,10 +131,6 @@ def _manifest(
 
 
 def _write(target: Path, manifest: Manifest, contents: Mapping[str, bytes], source: Path) -> None:
-    try:
-        target.mkdir()
-    except FileExistsError as error:
-        raise ExportRefused(str(manifest.ref), f"{target.name} exists already") from error
     for file, content in contents.items():
         (target / file).write_bytes(content)
     for companion in (golden.GOLDEN_FILE, "reference.json"):

@@ -113,3 +113,13 @@ def test_directory_that_exists_is_left_alone(tmp_path):
     with pytest.raises(ExportRefused, match="made exists already"):
         export(entry(build_model(tmp_path)), tmp_path / "made", "v2", LIMITS)
     assert [file.name for file in (tmp_path / "made").iterdir()] == ["mine.txt"]
+
+
+def test_export_that_cannot_be_written_leaves_nothing(tmp_path):
+    path = build_model(tmp_path)
+    (path / "reference.json").unlink(missing_ok=True)
+    (path / "reference.json").mkdir()
+
+    with pytest.raises(IsADirectoryError):
+        export(entry(path), tmp_path / "made", "v2", LIMITS)
+    assert not (tmp_path / "made").exists()
