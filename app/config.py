@@ -7,6 +7,7 @@ allowed.
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_origin
@@ -17,12 +18,13 @@ import yaml
 from redis.connection import parse_url
 
 from app.errors import ConfigError
-from app.settings import MASK, SECRET_KEYS, Section, Settings
+from app.settings import MASK, SECRET_KEYS, Drift, Section, Settings, Thresholds
 
 ENV_PREFIX = "MLSERVE_"
 CONFIG_VARIABLE = "MLSERVE_CONFIG"
 # The usual spelling of the one address that most deployments set.
 SHORT_NAMES = {"MLSERVE_REDIS_URL": "MLSERVE_REDIS__URL"}
+KEY_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
 DEFAULT_PATH = "config.yaml"
 MALFORMED_URL = (
     "redis.url: no address of a Redis, such as redis://:password@host:6379/0; special characters "
@@ -43,15 +45,15 @@ def load(path: str | None = None, environ: Mapping[str, str] = os.environ) -> Lo
 
     Relative directories in the result are resolved against the directory of the file.
     """
-    named = path or environ.get(CONFIG_VARIABLE)
+    named = path or environ.get(CONFIG_VARIABLE) or None
     file = Path(named or DEFAULT_PATH).absolute()
     raw = _read(file, required=named is not None)
     origins = {key: file.name for key, _ in leaves(raw)}
-    _convert(raw, origins)
+    _convert(raw, origins, file.name)
     for name, key, value in _environment(environ):
         _put(raw, key, value)
         origins[".".join(key)] = name
-    settings = _convert(raw, origins)
+    settings = _convert(raw, origins, file.name)
     _check_together(settings)
     return Loaded(_resolve(settings, file.parent), origins, file)
 
@@ -65,15 +67,40 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{key}", value
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses what YAML would take without a word: a key twice, or one that is no text."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """A mapping as it is written, before anything is merged into it."""
+        found = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in found.value:
+            shown = repr(key.value) if isinstance(key, yaml.ScalarNode) else "[...]"
+            if key.tag not in KEY_TAGS:
+                raise _wrong(f"the key {shown} is no text", key)
+            if key.value in seen:
+                raise _wrong(f"the key {shown} is there for the second time", key)
+            seen.add(key.value)
+        return found
+
+
+def _wrong(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+
+
 def _read(file: Path, required: bool) -> dict[str, Any]:
     if not file.exists() and not required:
         return {}
     try:
-        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+        raw = _Loader(file.read_text(encoding="utf-8")).get_single_data()
+        if not isinstance(raw or {}, dict):
+            raise ConfigError(f"{file}: expected keys and values, got {type(raw).__name__}")
+        # An alias may stand for what it is in: that goes on for ever.
+        list(leaves(raw or {}))
+    except RecursionError:
+        raise ConfigError(f"{file}: nested too deeply, or without end") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{file}: {_reason(error)}") from error
-    if not isinstance(raw or {}, dict):
-        raise ConfigError(f"{file}: expected keys and values, got {type(raw).__name__}")
     return raw or {}
 
 
@@ -101,6 +128,9 @@ def _parse(name: str, key: list[str], value: str) -> Any:
         kind = fields[part]
     if _is_section(kind):
         raise ConfigError(f"{name}: {'.'.join(key)!r} is a section; set one of its keys")
+    # Python has a code of its own for each byte that is no UTF-8; nothing else knows them.
+    if re.search("[\ud800-\udfff]", value):
+        raise ConfigError(f"{name}: its value is not UTF-8")
     # The items of a list are given with commas between them.
     items = [item.strip() for item in value.strip("[]").split(",") if item.strip()]
     given: Any = items if get_origin(kind) is list else value
@@ -121,14 +151,14 @@ def _put(tree: dict[str, Any], key: list[str], value: Any) -> None:
     tree[key[-1]] = value
 
 
-def _convert(raw: dict[str, Any], origins: Mapping[str, str]) -> Settings:
+def _convert(raw: dict[str, Any], origins: Mapping[str, str], file: str) -> Settings:
     try:
         return msgspec.convert(raw, Settings)
     except msgspec.ValidationError as error:
-        raise ConfigError(_explain(str(error), raw, origins)) from error
+        raise ConfigError(_explain(str(error), raw, origins, file)) from error
 
 
-def _explain(message: str, raw: dict[str, Any], origins: Mapping[str, str]) -> str:
+def _explain(message: str, raw: dict[str, Any], origins: Mapping[str, str], file: str) -> str:
     what, _, where = message.partition(" - at `$")
     path = where.rstrip("`").lstrip(".")
     value = _get(raw, path)
@@ -136,12 +166,14 @@ def _explain(message: str, raw: dict[str, Any], origins: Mapping[str, str]) -> s
         unknown = ".".join(filter(None, [path, what.split("`")[1]]))
         shown = _shown(unknown, _get(raw, unknown))
         return f"{unknown} = {shown}: unknown key; allowed: {', '.join(_allowed(path))}"
-    return f"{path} = {_shown(path, value)} (from {origins.get(path, 'config.yaml')}): {what}"
+    # Items and sections have none of their own; variables have been looked at one by one.
+    origin = origins.get(path, file)
+    return f"{path} = {_shown(path, value)} (from {origin}): {what}"
 
 
 def _shown(path: str, value: Any) -> str:
     # A secret may also stand beside its key, or under one that is misspelt.
-    section, _, key = path.partition(".")
+    section, _, key = path.partition("[")[0].partition(".")
     has_secrets = any(secret.startswith(f"{section}.") for secret in SECRET_KEYS)
     if path in SECRET_KEYS or (has_secrets and key not in _allowed(section)):
         return MASK
@@ -149,8 +181,11 @@ def _shown(path: str, value: Any) -> str:
 
 
 def _get(raw: Any, path: str) -> Any:
-    for part in filter(None, path.split(".")):
-        raw = raw.get(part) if isinstance(raw, dict) else None
+    for part in re.findall(r"[^.[\]]+", path):
+        if isinstance(raw, list):
+            raw = raw[int(part)] if part.isdecimal() and int(part) < len(raw) else None
+        else:
+            raw = raw.get(part) if isinstance(raw, dict) else None
     return raw
 
 
@@ -179,10 +214,26 @@ def _check_together(settings: Settings) -> None:
         )
     if settings.jobs.webhook_allow and settings.jobs.webhook_secret is None:
         raise ConfigError("jobs.webhook_secret: must be set where jobs.webhook_allow is")
+    _check_thresholds(settings.drift)
     if settings.redis.url is not None:
         _check_redis_url(settings.redis.url)
     if settings.monitoring.enabled and settings.monitoring.port == settings.server.port:
         raise ConfigError(f"monitoring.port = {settings.monitoring.port}: is also server.port")
+
+
+def _check_thresholds(drift: Drift) -> None:
+    for name in msgspec.structs.asdict(drift):
+        feature = getattr(drift, name)
+        if not isinstance(feature, Thresholds):
+            continue
+        for key, value in msgspec.structs.asdict(feature).items():
+            method, _, level = key.rpartition("_")
+            alarm = getattr(feature, f"{method}_alarm")
+            if level == "warn" and value > alarm:
+                raise ConfigError(
+                    f"drift.{name}.{key} = {value:g}: must not be above "
+                    f"drift.{name}.{method}_alarm = {alarm:g}"
+                )
 
 
 def _check_redis_url(url: str) -> None:

@@ -1,6 +1,7 @@
 """Settings: where values come from, and how wrong ones are refused."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -64,16 +65,75 @@ WRONG_FILES = {
     "held longer than waited": ("batch_timeout_ms: 5000", r"must be below request_timeout_ms"),
     "wrong scheme": ("redis: {url: 'http://x'}", r"redis\.url: expected redis://"),
     "hooks unsigned": ("jobs: {webhook_allow: [a.org]}", r"jobs\.webhook_secret: must be set"),
+    "list item": (
+        f"jobs: {{webhook_allow: [a.org, 'b*'], webhook_secret: {SECRET}}}",
+        r"jobs\.webhook_allow\[1\] = 'b\*' \(from other\.yaml\)",
+    ),
+    "section in place of a value": (
+        "server: {port: {a: 1}}",
+        r"server\.port = \{\.\.\.\} \(from other\.yaml\): Expected `int`",
+    ),
+    "key is a number": ("server:\n  1: 2", r"other\.yaml: the key '1' is no text in line 2"),
+    "key is a boolean": ("yes: 1", r"other\.yaml: the key 'yes' is no text in line 1"),
+    "key is nothing": ("~: 1", r"other\.yaml: the key '~' is no text in line 1"),
+    "key is a list": ("? [a]\n: 1", r"other\.yaml: the key \[\.\.\.\] is no text in line 1"),
+    "key twice": (
+        "server: {port: 1}\nserver: {host: a}",
+        r"other\.yaml: the key 'server' is there for the second time in line 2",
+    ),
+    "key with a dot beside a list": ("jobs: {webhook_allow: [], webhook_allow.0: 1}", r"= \*\*\*"),
+    "alias of itself": (
+        "server: &a\n  port: *a",
+        r"other\.yaml: nested too deeply, or without end",
+    ),
+    "nested deeply": ("[" * 5000, r"other\.yaml: nested too deeply"),
     "one port twice": ("monitoring: {port: 8000}", r"monitoring\.port = 8000: is also server"),
 }
 
 
 @pytest.mark.parametrize(("text", "message"), WRONG_FILES.values(), ids=WRONG_FILES)
 def test_wrong_file_is_refused_in_one_line(tmp_path, text, message):
+    (tmp_path / "other.yaml").write_text(text)
+
     with pytest.raises(ConfigError, match=message) as caught:
-        load(write(tmp_path, text), {})
+        load(str(tmp_path / "other.yaml"), {})
 
     assert "\n" not in str(caught.value)
+
+
+def test_merged_key_may_be_there_again(tmp_path):
+    loaded = load(write(tmp_path, "server: {<<: {port: 1}, port: 7}"), {})
+
+    assert loaded.settings.server.port == 7
+
+
+WARNINGS = [key for key in DEFAULTS if key.startswith("drift.") and key.endswith("_warn")]
+
+
+@pytest.mark.parametrize("key", WARNINGS)
+def test_warning_is_not_above_the_alarm(tmp_path, key):
+    name, alarm = f"MLSERVE_{key.replace('.', '__')}".upper(), key.replace("_warn", "_alarm")
+    equal = load(write(tmp_path, ""), {name: str(DEFAULTS[alarm])})
+
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, ""), {name: "5"})
+
+    assert str(caught.value) == f"{key} = 5: must not be above {alarm} = {DEFAULTS[alarm]}"
+    assert equal.origins == {key: name}
+
+
+@pytest.mark.parametrize("variable", ["SERVER__PORT", "SERVER__HOST", "CACHE__ENABLED"])
+def test_variable_that_is_not_utf8_is_refused_by_name(tmp_path, variable):
+    name = f"MLSERVE_{variable}"
+
+    with pytest.raises(ConfigError, match=f"^{name}: its value is not UTF-8$"):
+        load(write(tmp_path, ""), {name: os.fsdecode(b"\xff")})
+
+
+def test_empty_variable_names_no_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    assert load(None, {"MLSERVE_CONFIG": ""}).origins == {}
 
 
 @pytest.mark.parametrize(
