@@ -128,8 +128,12 @@ def _run(source: Source, requests: list[list[str]], concurrency: int) -> Measure
     measured = Measured()
     started = time.perf_counter()
     with _progress(sum(map(len, requests))) as advance, ThreadPoolExecutor(concurrency) as pool:
-        for count in pool.map(lambda texts: _one(source, texts, measured), requests):
-            advance(count)
+        try:
+            for count in pool.map(lambda texts: _one(source, texts, measured), requests):
+                advance(count)
+        finally:
+            # After Ctrl-C only what is on its way is waited for.
+            pool.shutdown(cancel_futures=True)
     measured.seconds = time.perf_counter() - started
     return measured
 

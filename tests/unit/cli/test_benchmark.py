@@ -1,7 +1,11 @@
 """The figures of a benchmark."""
 
+import os
+import signal
+import threading
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +34,37 @@ def test_summary_counts_failed_requests_and_failed_texts():
 
     assert found["predictions"] == 30
     assert found["errors"] == {"text_failed": 10, "503 no_worker": 20}
+
+
+class Interrupted(list):
+    """Requests, and Ctrl-C when the last of them is queued; none is answered before."""
+
+    ref = "m-v1"
+
+    def __init__(self, requests):
+        super().__init__(requests)
+        self.rounds, self.asked, self.came = 0, 0, threading.Event()
+
+    def __iter__(self):
+        yield from super().__iter__()
+        self.rounds += 1
+        if self.rounds == 2:  # the first one counts texts
+            self.came.set()
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def classify(self, texts, top_k=None):
+        self.asked += 1
+        self.came.wait()
+        return [{"label": "a", "confidence": 1.0} for _ in texts]
+
+
+def test_interrupted_run_leaves_what_is_queued():
+    requests = Interrupted([["a"]] * 20_000)
+
+    with pytest.raises(KeyboardInterrupt):
+        _run(requests, requests, concurrency=2)
+
+    assert requests.asked < len(requests) / 2
 
 
 def test_summary_gives_milliseconds_of_requests():
