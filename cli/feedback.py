@@ -6,8 +6,9 @@ from urllib.parse import quote
 
 import click
 
+from app.errors import RequestRefused
 from cli.client import ServiceClient
-from cli.labels import Sent, Totals, send
+from cli.labels import IS_OFF, Sent, Totals, has_no_route, send
 from cli.options import Call, print_table, verb
 from cli.records import Source
 
@@ -62,7 +63,13 @@ def _print_totals(totals: Totals) -> None:
 
 def _show(call: Call, model: str) -> None:
     path = f"/models/{quote(model, safe='')}/performance"
-    found = ServiceClient(call.settings).get(path)
+    try:
+        found = ServiceClient(call.settings).get(path)
+    except RequestRefused as error:
+        # What cannot be a name has no route either.
+        if has_no_route(error) and "/" not in model and model.strip("."):
+            raise click.ClickException(IS_OFF) from error
+        raise
     call.show(found, lambda: print_performance(found))
 
 

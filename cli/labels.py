@@ -107,12 +107,17 @@ def _send(client: ServiceClient, row: Row) -> Sent:
     try:
         outcome = client.told("/feedback", body, OUTCOME_HEADER)
     except RequestRefused as error:
-        if error.args[0] == NO_ROUTE:
+        if has_no_route(error):
             raise click.ClickException(IS_OFF) from error
         if status_of(error) not in OF_ONE_ROW:
             raise
         return Sent(row.number, None, " ".join(error.args))
     return Sent(row.number, outcome, None)
+
+
+def has_no_route(error: RequestRefused) -> bool:
+    """Whether the service has none that is about feedback: then it takes none."""
+    return bool(error.args[0] == NO_ROUTE)
 
 
 def _rows(source: Source, label_column: str) -> Iterator[Row]:

@@ -133,11 +133,24 @@ def test_performance_is_shown_in_a_table(service, tmp_path):
     assert shown[-1] == "sentiment-v1: no_reference"
 
 
+IS_OFF = "Error: the service takes no feedback: set monitoring.feedback\n"
+
+
 def test_service_without_feedback_says_so(serve, tmp_path):
-    result = serve().run(tmp_path, content=[HEADER, "x,positive"])
+    service = serve()
+
+    given = service.run(tmp_path, content=[HEADER, "x,positive"])
+    shown = service.run(tmp_path, "--show", "v1")
+
+    assert (given.exit_code, given.stderr) == (shown.exit_code, shown.stderr) == (1, IS_OFF)
+
+
+@pytest.mark.parametrize("model", ["absent", "a/b", ".."])
+def test_model_that_is_not_there_is_no_service_without_feedback(service, tmp_path, model):
+    result = service.run(tmp_path, "--show", model)
 
     assert result.exit_code == 1
-    assert "the service takes no feedback: set monitoring.feedback" in result.stderr
+    assert result.stderr.startswith("Error: the service answered 404 ")
 
 
 def test_service_that_is_away_ends_it(serve, tmp_path):
