@@ -60,7 +60,8 @@ def predict(  # noqa: PLR0913 - one parameter for each option
         return
     wanted = [*texts, *(read_texts(path, column) if path else [])]
     if not wanted:
-        raise click.UsageError("give at least one TEXT, or --file")
+        said = f"{path} has no texts" if path else "give at least one TEXT, or --file"
+        raise click.UsageError(said)
     source = open_source(call.settings, model, local)
     found = source.classify(wanted, top_k)
     data = {"model_version": source.ref, "predictions": found}

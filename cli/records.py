@@ -47,7 +47,7 @@ class Source:
     @property
     def format(self) -> str:
         """csv, tsv, jsonl or text, by the name; a column in anything else makes it a CSV."""
-        return FORMATS.get(self.path.suffix, "csv" if self.column else "text")
+        return FORMATS.get(self.path.suffix.lower(), "csv" if self.column else "text")
 
     @property
     def is_repeatable(self) -> bool:

@@ -18,9 +18,10 @@ Write = Callable[[Mapping[str, Any]], None]
 
 def format_of(path: Path) -> str:
     """csv, tsv or jsonl, by the name; `click.UsageError` for any other."""
-    if path.suffix not in FORMATS:
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
         raise click.UsageError(f"{path}: the name must end in {', '.join(FORMATS)}")
-    return FORMATS[path.suffix]
+    return FORMATS[suffix]
 
 
 def check_output(path: Path) -> None:

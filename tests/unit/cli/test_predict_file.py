@@ -86,6 +86,26 @@ def test_plain_lines_become_a_table(mlserve, tmp_path):
     ]
 
 
+def test_output_is_known_by_its_name_in_any_case(mlserve, reviews, tmp_path):
+    output = tmp_path / "OUT.CSV"
+
+    mlserve("predict", "--file", reviews, "--column", "review", "--output", output)
+
+    assert len(rows_of(output)) == 4
+
+
+@pytest.mark.parametrize("content", ["", "\n \n"], ids=["empty", "blank lines"])
+def test_file_without_texts_is_named(mlserve, server, tmp_path, content):
+    source = tmp_path / "empty.txt"
+    source.write_text(content)
+
+    result = mlserve("predict", "--file", source)
+
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == f"Error: {source} has no texts"
+    assert server.requests == []
+
+
 def test_json_is_one_document(mlserve, reviews, tmp_path):
     args = ("--file", reviews, "--column", "review", "--output", tmp_path / "out.csv", "--json")
 

@@ -18,13 +18,23 @@ def test_text_file_gives_its_lines_without_blank_ones(tmp_path):
     assert read_texts(file, None) == ["one", "two, with a comma", "three"]
 
 
-@pytest.mark.parametrize(("suffix", "separator"), [(".csv", ","), (".tsv", "\t")])
+@pytest.mark.parametrize(
+    ("suffix", "separator"), [(".csv", ","), (".tsv", "\t"), (".CSV", ","), (".TSV", "\t")]
+)
 def test_table_gives_the_chosen_column(tmp_path, suffix, separator):
     file = tmp_path / f"texts{suffix}"
     rows = [("id", "review"), ("1", "good"), ("2", '"two\nlines"'), ("3", "")]
     file.write_text("\n".join(separator.join(row) for row in rows))
 
     assert read_texts(file, "review") == ["good", "two\nlines"]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".JSONL", ".NdJson"])
+def test_json_lines_are_known_by_the_name_in_any_case(tmp_path, suffix):
+    file = tmp_path / f"texts{suffix}"
+    file.write_text('{"text": "good"}\n')
+
+    assert read_texts(file, None) == ["good"]
 
 
 @pytest.mark.parametrize("column", [None, "text"])
