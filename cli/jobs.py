@@ -50,7 +50,7 @@ class Jobs:
             except (ServiceUnreachable, RequestRefused) as error:
                 pause_s = next(pauses, None)
                 if pause_s is None or not _may_be_there(error):
-                    raise
+                    raise _located(error, upload) from error.__cause__
                 time.sleep(pause_s)
 
     def read(self, job_id: str) -> Job:
@@ -117,6 +117,13 @@ def _may_be_there(error: ServingError) -> bool:
     if isinstance(error, RequestRefused):
         return status_of(error) == CONFLICT
     return isinstance(error, ServiceUnreachable) and was_reached(error)
+
+
+def _located(error: ServingError, upload: Upload) -> ServingError:
+    if not isinstance(error, RequestRefused):
+        return error
+    status, detail = error.args
+    return RequestRefused(status, upload.located(detail))
 
 
 class _Outage:

@@ -26,10 +26,14 @@ column_option = click.option(
 
 @dataclass(frozen=True)
 class Record:
-    """One row of a file; `columns` is all of it, the text included, in its order."""
+    """One row of a file; `columns` is all of it, the text included, in its order.
+
+    `line` is the number of its first line, from 1 on.
+    """
 
     text: str
     columns: dict[str, Any]
+    line: int
 
     @property
     def is_blank(self) -> bool:
@@ -83,10 +87,10 @@ def _opened(path: Path) -> Iterator[TextIO]:
 
 
 def _lines(file: TextIO, source: Source) -> Iterator[Record]:
-    for line in file:
+    for number, line in enumerate(file, 1):
         if line.strip():
             text = line.rstrip("\r\n")
-            yield Record(text, {TEXT: text})
+            yield Record(text, {TEXT: text}, number)
 
 
 def _csv(file: TextIO, source: Source) -> Iterator[Record]:
@@ -105,12 +109,15 @@ def _table(rows: Any, source: Source) -> Iterator[Record]:
         raise source.wrong(f"no column {source.column!r}; it has {', '.join(names)}")
     if len(set(names)) < len(names):
         raise source.wrong("two columns have the same name")
+    read = rows.line_num
     for row in rows:
+        # A cell may have several lines.
+        line, read = read + 1, rows.line_num
         if len(row) > len(names):
-            raise source.wrong(f"line {rows.line_num} has more columns than the first line")
+            raise source.wrong(f"line {line} has more columns than the first line")
         if row:
             columns = dict(zip(names, row + [""] * (len(names) - len(row)), strict=True))
-            yield Record(columns[source.column], columns)
+            yield Record(columns[source.column], columns, line)
 
 
 def _json_lines(file: TextIO, source: Source) -> Iterator[Record]:
@@ -124,7 +131,7 @@ def _json_lines(file: TextIO, source: Source) -> Iterator[Record]:
             raise source.wrong(f"line {number} is not JSON: {error}") from error
         if not isinstance(columns, dict) or not isinstance(columns.get(key), str):
             raise source.wrong(f"line {number} has no text under {key!r}")
-        yield Record(columns[key], columns)
+        yield Record(columns[key], columns, number)
 
 
 _READERS: dict[str, Callable[[TextIO, Source], Iterator[Record]]] = {

@@ -1,8 +1,10 @@
 """CLI. The texts of a file on their way into a job: NDJSON, packed as it is read."""
 
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,6 +16,8 @@ CUSTOM_ID = "custom_id"
 GZIP_WINDOW = 16 + zlib.MAX_WBITS
 # Sent one by one, small pieces would cost more than their bytes.
 PIECE_BYTES = 1 << 16
+# As an error of the service begins that is about a text.
+LINE = re.compile(r"line (\d+)(?=: )")
 
 
 @dataclass
@@ -40,6 +44,23 @@ class Upload:
                 yield bytes(piece)
                 piece.clear()
         yield bytes(piece) + packer.flush()
+
+    def located(self, detail: str) -> str:
+        """What the service says of a line of the body, said of the line of the source instead.
+
+        A source that cannot be read again has only the number of the text that was sent.
+        """
+        if (found := LINE.match(detail)) is None:
+            return detail
+        return f"{self._place(int(found[1]))}{detail[found.end() :]}"
+
+    def _place(self, number: int) -> str:
+        if self.is_repeatable:
+            sent = (record for record in self.source.records() if self.is_sent(record))
+            record = next(islice(sent, number - 1, None), None)
+            if record is not None:
+                return f"line {record.line}"
+        return f"text {number}"
 
     def _lines(self) -> Iterator[bytes]:
         self.skipped = 0

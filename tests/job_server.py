@@ -19,15 +19,16 @@ class JobServer(LocalServer):
     """Each look at a job computes `step` more texts. What is to go wrong is set from outside.
 
     `lost_answers`: submissions that are carried out and not answered. `busy`: submissions that
-    are answered with 409. `refused`: of any request, the next statuses. `rows_per_connection`:
-    results after which the connection breaks, in the midst of a line.
+    are answered with 409. `refused`: of any request, the next statuses. `wrong_text`: a text that
+    is not taken. `rows_per_connection`: results after which the connection breaks, in the midst of
+    a line.
     """
 
     def __init__(self):
         super().__init__(JobHandler)
         self.jobs, self.texts, self.keys, self.requests = {}, {}, {}, []
         self.step, self.lost_answers, self.busy, self.rows_per_connection = 1 << 30, 0, 0, None
-        self.refused = []
+        self.refused, self.wrong_text = [], None
 
     def submit(self, key, query, texts):
         if key in self.keys:
@@ -107,6 +108,11 @@ class JobHandler(Handler):
 
     def take(self, texts):
         """A submission that has come whole."""
+        for number, item in enumerate(texts, 1):
+            if item["text"] == self.server.wrong_text:
+                errors = {f"line {number}": ["text: Has too much."]}
+                self.answer(422, {"code": "invalid_fields", "errors": errors})
+                return
         if self.server.busy:
             self.server.busy -= 1
             self.answer(409, {"code": "submission_in_progress", "detail": "still running"})

@@ -115,6 +115,17 @@ def test_same_key_and_file_are_the_same_job(service, reviews):
     assert again.stdout == first.stdout
 
 
+def test_refused_text_is_told_by_the_line_of_the_file(service, tmp_path):
+    path = tmp_path / "reviews.csv"
+    path.write_text('review\n\n"good\nday"\n\x01\n')
+
+    result = service.run("job", "submit", path, "--column", "review")
+
+    assert result.returncode == 1
+    assert "422 invalid_fields: line 5: " in result.stderr
+    assert "control character" in result.stderr
+
+
 def test_cancelled_job_keeps_what_it_has(service, tmp_path):
     # So long that it runs while the command starts.
     reviews = write_reviews(tmp_path / "reviews.csv", 40_000, "a good day " * 80)

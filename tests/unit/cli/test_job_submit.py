@@ -126,11 +126,41 @@ def test_refused_submission_is_one_line(mlserve, server, reviews):
     assert result.stderr == "Error: the service answered 422 a_code: a reason\n"
 
 
+WRONG_TEXTS = {
+    "lines": ("x.txt", "good\n\n  \nwrong\n"),
+    "cell of two lines": ("x.csv", 'text\n"a\nb"\nwrong\n'),
+    "first of its two lines": ("x.csv", 'text,n\n\na,1\nwrong,"1\n2"\n'),
+    "blank cells": ("x.tsv", "text\tn\n\t1\na\t2\nwrong\t3\n"),
+    "json lines": ("x.jsonl", '{"text": "a"}\n\n{"text": " "}\n{"text": "wrong"}\n'),
+}
+
+
+@pytest.mark.parametrize(("name", "content"), WRONG_TEXTS.values(), ids=WRONG_TEXTS)
+def test_refused_text_is_told_by_the_line_of_the_file(mlserve, server, tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    server.wrong_text = "wrong"
+
+    column = ["--column", "text"] if name != "x.txt" else []
+    result = mlserve("job", "submit", tmp_path / name, *column)
+
+    said = "Error: the service answered 422 invalid_fields: line 4: text: Has too much.\n"
+    assert result.stderr == said
+
+
+def test_refused_text_of_standard_input_is_told_by_its_number(mlserve, server):
+    server.wrong_text = "wrong"
+
+    result = mlserve("job", "submit", "-", input="good\n\nwrong\n")
+
+    assert result.stderr.endswith("invalid_fields: text 2: text: Has too much.\n")
+
+
 BAD_FILES = {
     "not JSON": ("x.jsonl", '{"text": "a"}\n{', "line 2 is not JSON"),
     "no text": ("x.jsonl", '{"text": "a"}\n{"txt": "b"}', "line 2 has no text under 'text'"),
     "not UTF-8": ("x.txt", b"good\n\xff\n", "can't decode"),
     "too many cells": ("x.csv", "text\na\nb,c\n", "line 3 has more columns"),
+    "too many cells behind two lines": ("x.csv", 'text\n"a\n\nb",c\n', "line 2 has more columns"),
     "one name twice": ("x.csv", "text,text\na,b\n", "same name"),
 }
 
