@@ -9,14 +9,13 @@ Invariant: every future handed out is resolved or cancelled, also on `close`.
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import msgspec
 import redis
-from celery.states import SUCCESS
 from kombu.exceptions import OperationalError
 
 from app import fleet
@@ -29,11 +28,12 @@ from app.contract import (
     SENT_AT,
     Chunk,
     ChunkResult,
-    MessageRefused,
 )
-from app.errors import BrokerUnavailable, ServingError, ShuttingDown
+from app.errors import BrokerUnavailable, ModelUnavailable, ShuttingDown
 from app.fleet import Fleet
+from app.inference import replies
 from app.inference.pending import Pending, Sent, expired
+from app.inference.repeating import repeat
 from app.logs import request_scope
 from app.mailbox import Reply
 from app.settings import Settings
@@ -44,7 +44,6 @@ logger = logging.getLogger(__name__)
 # Also how often lost chunks are looked for.
 RECEIVE_BLOCK_S = 0.1
 WATCH_S = 1.0
-RETRY_S = 0.2
 
 
 class Gateway(Protocol):
@@ -225,7 +224,7 @@ class CeleryGateway:
     def _receive_loop(self) -> None:
         timeout_s = RECEIVE_BLOCK_S + self._settings.redis.socket_timeout_s
         client = redis_client(self._settings, timeout_s)
-        self._repeat(lambda: self._receive(client), 0, self._closed)
+        repeat(lambda: self._receive(client), 0, self._closed, self._closed)
         client.close()
 
     def _receive(self, client: "redis.Redis") -> None:
@@ -235,39 +234,43 @@ class CeleryGateway:
             self._deliver(popped[1])
 
     def _deliver(self, raw: bytes) -> None:
-        reply = msgspec.json.decode(raw, type=Reply)
+        try:
+            reply = msgspec.json.decode(raw, type=Reply)
+        except ValueError as error:
+            # Whose it is cannot be told: that chunk is sent again.
+            logger.error("reply not readable", extra={"kind": type(error).__name__})
+            return
         # A reply nobody waits for any more finds no entry and is dropped.
         if (sent := self._pending.answered(reply.task_id)) is None:
             return
         with _scope(sent):
-            try:
-                sent.resolve(self._outcome(reply, sent.chunk))
-            except ServingError as error:
-                sent.resolve(error)
+            outcome = replies.outcome(reply, sent.chunk, self._celery.backend)
+            if not (isinstance(outcome, ModelUnavailable) and self._goes_elsewhere(sent)):
+                sent.resolve(outcome)
+
+    def _goes_elsewhere(self, sent: Sent) -> bool:
+        # One worker could not load what others hold: it must not answer for them.
+        seen, queue = self._fleet, sent.queue
+        takers = sum(queue in host.queues for host in seen.hosts)
+        return bool(seen.holders(sent.chunk.ref, queue)) and self._pending.refused(sent, takers)
 
     def _look_after_unanswered(self) -> None:
         for sent in self._pending.overdue():
             sent.resolve(expired(sent.chunk))
-        for sent in self._pending.lost():
-            with suppress(BrokerUnavailable), _scope(sent):
+        again = self._pending.lost()
+        while again:
+            with _scope(again[0]):
+                try:
+                    self._publish(again[0])
+                except BrokerUnavailable:
+                    self._pending.put_back(again)
+                    return
                 logger.info("chunk sent again")
-                self._publish(sent)
-
-    def _outcome(self, reply: Reply, chunk: Chunk) -> ChunkResult | ServingError:
-        if reply.state == SUCCESS:
-            result = ChunkResult.from_message(reply.result)
-            if len(result.outcomes) != len(chunk.texts):
-                raise MessageRefused(f"{len(result.outcomes)} outcomes of {len(chunk.texts)} texts")
-            return result
-        error = self._celery.backend.exception_to_python(reply.result)
-        if isinstance(error, ServingError):
-            return error
-        logger.error("chunk failed", extra={"kind": type(error).__name__})
-        return ServingError()
+            del again[0]
 
     def _watch_loop(self) -> None:
         client = redis_client(self._settings)
-        self._repeat(lambda: self._watch(client), WATCH_S, self._look_again)
+        repeat(lambda: self._watch(client), WATCH_S, self._look_again, self._closed)
         client.close()
 
     def _watch(self, client: "redis.Redis") -> None:
@@ -284,16 +287,3 @@ class CeleryGateway:
             with self._looking:
                 self._looks_ended = self._looks_begun
                 self._looking.notify_all()
-
-    def _repeat(self, step: Callable[[], None], every_s: float, wake: threading.Event) -> None:
-        failing = False
-        while not self._closed.is_set():
-            try:
-                step()
-                failing, pause_s = False, every_s
-            except Exception as error:  # noqa: BLE001 - a thread that ends would strand its callers
-                if not failing:
-                    logger.warning("waiting for Redis", extra={"cause": repr(error)})
-                failing, pause_s = True, RETRY_S
-            if pause_s and wake.wait(pause_s) and not self._closed.is_set():
-                wake.clear()

@@ -1,10 +1,11 @@
 """API process. The chunks that were sent and not yet answered, and which of them must be lost."""
 
+import math
 import random
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from functools import partial
 
@@ -14,21 +15,26 @@ from app.errors import ServingError
 _random = random.Random()  # noqa: S311 - ids are not secrets
 
 # A queue is served in order: a chunk that was overtaken by later ones for so many of their round
-# trips, and for so long at least, was taken by a worker that is gone.
+# trips, and for so long at least, may have been taken by a worker that is gone.
 OVERTAKEN_ROUND_TRIPS = 4.0
 MIN_OVERTAKEN_S = 0.25
 # Either is decided while there is time for a second try: at half of the chunk's time. Where nothing
 # is answered any more, perhaps the only worker is gone: at half of what was left then.
 LATEST_SHARE = 0.5
 SMOOTHING = 0.2
+# A worker that does not hold a version refuses its chunks at once, and is free for the next one
+# sooner than those that hold it. Once each may have had the chunk, it is tried again so much later.
+REFUSED_PAUSE_S = 0.05
+MAX_REFUSALS = 100
+UNSENT_PAUSE_S = 0.2
 
 
 class Sent:
     """A chunk on its way; times are monotonic seconds, `headers` more of those of its message."""
 
     __slots__ = (
-        *("budget_s", "chunk", "future", "headers", "is_second_try", "queue", "sent_at"),
-        "task_id",
+        *("again_at", "budget_s", "chunk", "future", "headers", "is_second_try", "queue"),
+        *("refusals", "sent_at", "task_id"),
     )
 
     def __init__(self, chunk: Chunk, queue: str, sent_at: float, budget_s: float) -> None:
@@ -41,6 +47,15 @@ class Sent:
         self.future: Future[ChunkResult] = Future()
         self.headers: dict[str, str] = {}
         self.is_second_try = False
+        self.refusals = 0
+        # When it must be sent again, whatever became of the last time.
+        self.again_at = math.inf
+
+    def restart(self, now: float) -> None:
+        """It is sent anew, with what is left of its time."""
+        self.again_at = math.inf
+        self.budget_s -= now - self.sent_at
+        self.sent_at = now
 
     def resolve(self, outcome: ChunkResult | ServingError) -> None:
         """Give the future its result or error, unless it was cancelled."""
@@ -95,13 +110,34 @@ class Pending:
             self._round_trip_s += SMOOTHING * (now - sent.sent_at - self._round_trip_s)
             return sent
 
+    def refused(self, sent: Sent, takers: int) -> bool:
+        """A worker that does not hold its version answered `sent`; whether others may have it yet.
+
+        `takers` is the number of workers that take chunks of its queue.
+        """
+        with self._lock:
+            sent.refusals += 1
+            now = self._now()
+            if sent.refusals > MAX_REFUSALS or now - sent.sent_at >= sent.budget_s:
+                return False
+            have_all_had_it = sent.refusals % max(1, takers) == 0
+            sent.again_at = now + (REFUSED_PAUSE_S if have_all_had_it else 0.0)
+            self._sent[sent.task_id] = sent
+            return True
+
+    def put_back(self, unsent: Iterable[Sent]) -> None:
+        """They could not be sent again: `lost` names them once more, a little later."""
+        with self._lock:
+            for sent in unsent:
+                sent.again_at = self._now() + UNSENT_PAUSE_S
+
     def lost(self) -> list[Sent]:
-        """Chunks that must be sent again; each is named once."""
+        """Chunks that must be sent again now: those that are lost, once, and refused ones."""
         with self._lock:
             found = [sent for sent in self._sent.values() if self._is_lost(sent)]
             for sent in found:
                 sent.is_second_try = True
-            return found
+            return self._due() + found
 
     def overdue(self) -> list[Sent]:
         """Take the entries whose deadline has passed without an answer."""
@@ -117,9 +153,20 @@ class Pending:
         with self._lock:
             return list(self._sent.values())
 
+    def _due(self) -> list[Sent]:
+        now = self._now()
+        waiting = [sent for sent in self._sent.values() if sent.again_at < math.inf]
+        if all(sent.again_at > now for sent in waiting):
+            return []
+        # The others too, which have waited longer: whoever refused the last one took the turn of a
+        # worker that was busy before, and may be free now.
+        for sent in waiting:
+            sent.restart(now)
+        return waiting
+
     def _is_lost(self, sent: Sent) -> bool:
         age_s = self._now() - sent.sent_at
-        if sent.is_second_try or age_s >= sent.budget_s:
+        if sent.is_second_try or sent.again_at < math.inf or age_s >= sent.budget_s:
             return False
         if self._newest_answered.get(sent.queue, 0.0) > sent.sent_at:
             patience_s = max(MIN_OVERTAKEN_S, OVERTAKEN_ROUND_TRIPS * self._round_trip_s)

@@ -74,7 +74,7 @@ def test_chunk_that_failed_is_logged_with_its_id_and_those_of_its_requests(
 ):
     handler = logs.make_handler(Logging(format="json"), "api")
     monkeypatch.setattr(handler, "stream", io.StringIO())
-    monkeypatch.setattr(logging.getLogger("app.inference.gateway"), "handlers", [handler])
+    monkeypatch.setattr(logging.getLogger("app.inference.replies"), "handlers", [handler])
     future = gateway.submit(chunk("a"), "cpu")
     message = worker.take()
 

@@ -1,13 +1,18 @@
 """The gateway when replies, workers or Redis fail it; the worker's part is played by hand."""
 
+import io
+import json
+import logging
 import time
 
 import pytest
 
-from app.errors import BrokerUnavailable, ShuttingDown
+from app import fleet, logs
+from app.errors import BrokerUnavailable, ModelUnavailable, ServingError, ShuttingDown
 from app.inference.gateway import CeleryGateway
-from app.settings import Redis, Settings
-from tests.integration.hand import HandWorker, chunk, opened, result
+from app.inference.pending import MAX_REFUSALS
+from app.settings import Logging, Redis, Settings
+from tests.integration.hand import REF, HandWorker, chunk, host, opened, result
 from tests.processes import RedisServer
 from tests.waiting import eventually
 
@@ -20,6 +25,59 @@ def test_garbage_in_the_mailbox_does_not_stop_the_receiver(gateway, worker, clie
     worker.answer(message, result(0.5).to_message())
 
     assert first.result(5) == result(0.5)
+
+
+@pytest.mark.parametrize("words", ["a secret", {"exc_type": "X"}, {"exc_message": ["a secret"]}])
+def test_reply_that_is_not_understood_fails_its_chunk_at_once_and_is_in_no_log(
+    gateway, worker, client, monkeypatch, words
+):
+    handler = logs.make_handler(Logging(format="json"), "api")
+    monkeypatch.setattr(handler, "stream", io.StringIO())
+    monkeypatch.setattr(logging.getLogger("app.inference"), "handlers", [handler])
+    future = gateway.submit(chunk("a secret"), "cpu")
+    message = worker.take()
+    reply = {"task_id": message["headers"]["id"], "state": "FAILURE", "result": words}
+
+    client.rpush(message["properties"]["reply_to"], json.dumps(reply))
+
+    with pytest.raises(ServingError):
+        future.result(5)
+    written = handler.stream.getvalue()
+    assert message["headers"]["id"] in written
+    assert "secret" not in written
+    assert "waiting for Redis" not in written
+
+
+def test_refusal_of_one_worker_is_no_answer_while_another_one_holds_the_version(
+    gateway, worker, client
+):
+    fleet.publish(client, host())
+    eventually(lambda: gateway.fleet().holders(REF, "predict.cpu"))
+    future = gateway.submit(chunk("a"), "cpu")
+    first = worker.take()
+
+    worker.answer(first, ModelUnavailable(REF, "broken"), state="FAILURE")
+
+    again = worker.take()
+    assert again["headers"]["id"] == first["headers"]["id"]
+    worker.answer(again, result(0.5).to_message())
+    assert future.result(5) == result(0.5)
+
+
+def test_chunk_that_every_worker_refuses_fails_with_their_reason_in_the_end(
+    gateway, worker, client, monkeypatch
+):
+    monkeypatch.setattr("app.inference.pending.REFUSED_PAUSE_S", 0.0)
+    fleet.publish(client, host())
+    eventually(lambda: gateway.fleet().holders(REF, "predict.cpu"))
+    future = gateway.submit(chunk("a"), "cpu")
+
+    for _ in range(MAX_REFUSALS + 1):
+        worker.answer(worker.take(), ModelUnavailable(REF, "broken"), state="FAILURE")
+
+    with pytest.raises(ModelUnavailable, match="broken"):
+        future.result(5)
+    assert client.llen("predict.cpu") == 0
 
 
 def test_late_reply_is_dropped_without_a_trace(gateway, worker, client):
@@ -144,4 +202,26 @@ def test_gateway_recovers_when_redis_is_restarted():
         worker = HandWorker(settings, client)
         worker.answer(worker.take(), result(0.5).to_message())
         assert future.result(5) == result(0.5)
+        gateway.close()
+
+
+def test_second_try_that_falls_into_an_outage_of_redis_is_made_afterwards(caplog):
+    caplog.set_level(logging.INFO)
+    with RedisServer() as server, server.client() as client:
+        settings = Settings(redis=Redis(url=server.url, socket_timeout_s=0.5))
+        gateway = opened(settings)
+        future = gateway.submit(chunk("a", deadline=gateway.now() + 4), "cpu")
+        HandWorker(settings, client).take()
+        server.kill()
+        eventually(lambda: all(sent.is_second_try for sent in gateway._pending.all()))
+        eventually(lambda: "publishing failed" in caplog.messages)
+        assert "chunk sent again" not in caplog.messages
+
+        server.start()
+
+        with server.client() as afterwards:
+            worker = HandWorker(settings, afterwards)
+            worker.answer(worker.take(), result(0.5).to_message())
+            assert future.result(5) == result(0.5)
+        assert caplog.messages.count("chunk sent again") == 1
         gateway.close()

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from app.contract import Chunk, ChunkResult
 from app.errors import BrokerUnavailable
-from app.inference.pending import MIN_OVERTAKEN_S, OVERTAKEN_ROUND_TRIPS, Pending, expired
+from app.inference.pending import (
+    MIN_OVERTAKEN_S,
+    OVERTAKEN_ROUND_TRIPS,
+    REFUSED_PAUSE_S,
+    UNSENT_PAUSE_S,
+    Pending,
+    expired,
+)
 
 REDIS_START = 1_700_000_000.0
 START = 1000.0
@@ -220,6 +227,78 @@ def test_error_becomes_that_of_the_future(send):
     sent.resolve(BrokerUnavailable())
 
     assert isinstance(sent.future.exception(0), BrokerUnavailable)
+
+
+def refuse(pending, sent, takers):
+    return pending.refused(pending.answered(sent.task_id), takers)
+
+
+def test_refused_chunk_goes_round_all_workers_before_it_waits(pending, send, clock):
+    sent = send()
+
+    assert refuse(pending, sent, takers=2)
+    assert pending.lost() == [sent]
+    assert refuse(pending, sent, takers=2)
+    assert pending.lost() == []
+    clock.forward(REFUSED_PAUSE_S)
+    assert pending.lost() == [sent]
+    assert pending.lost() == []
+
+
+def test_chunk_that_waits_after_refusals_goes_before_one_that_is_refused_later(
+    pending, send, clock
+):
+    """Else a worker without the version would always have the older one's turn."""
+    older, newer = send(), send()
+    refuse(pending, older, takers=1)
+    assert pending.lost() == []
+
+    refuse(pending, newer, takers=2)
+
+    assert pending.lost() == [older, newer]
+
+
+def test_refused_chunk_is_taken_back_at_its_deadline_and_no_later(pending, send, clock):
+    sent = send(budget_s=1.0)
+    clock.forward(0.6)
+    assert refuse(pending, sent, takers=2)
+    assert pending.lost() == [sent]
+
+    clock.forward(0.39)
+    assert pending.overdue() == []
+    clock.forward(0.02)
+    assert pending.overdue() == [sent]
+    assert not pending.refused(sent, 2)
+    assert len(pending) == 0
+
+
+def test_refused_chunk_is_not_overtaken_by_what_was_sent_before_it_came_back(pending, send, clock):
+    sent = send()
+    clock.forward(MIN_OVERTAKEN_S)
+    later = send()
+    refuse(pending, sent, takers=1)
+    clock.forward(REFUSED_PAUSE_S)
+    assert pending.lost() == [sent]
+
+    pending.answered(later.task_id)
+    clock.forward(MIN_OVERTAKEN_S)
+
+    assert pending.lost() == []
+
+
+def test_chunk_that_could_not_be_sent_again_is_named_again(pending, send, clock):
+    sent = send(budget_s=4.0)
+    clock.forward(2.1)
+    assert pending.lost() == [sent]
+
+    pending.put_back([sent])
+
+    assert pending.lost() == []
+    clock.forward(UNSENT_PAUSE_S)
+    assert pending.lost() == [sent]
+    assert pending.lost() == []
+    clock.forward(4.0 - 2.1 - UNSENT_PAUSE_S)
+    assert pending.overdue() == [sent]
 
 
 steps = st.one_of(
