@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import msgspec
 import redis
+from celery.states import SUCCESS
 from kombu.exceptions import OperationalError
 
 from app import fleet
@@ -241,7 +242,8 @@ class CeleryGateway:
             logger.error("reply not readable", extra={"kind": type(error).__name__})
             return
         # A reply nobody waits for any more finds no entry and is dropped.
-        if (sent := self._pending.answered(reply.task_id)) is None:
+        sent = self._pending.answered(reply.task_id, reply.state == SUCCESS)
+        if sent is None:
             return
         with _scope(sent):
             outcome = replies.outcome(reply, sent.chunk, self._celery.backend)

@@ -22,6 +22,8 @@ MIN_OVERTAKEN_S = 0.25
 # is answered any more, perhaps the only worker is gone: at half of what was left then.
 LATEST_SHARE = 0.5
 SMOOTHING = 0.2
+# Versions come and go.
+MAX_REFS = 256
 # A worker that does not hold a version refuses its chunks at once, and is free for the next one
 # sooner than those that hold it. Once each may have had the chunk, it is tried again so much later.
 REFUSED_PAUSE_S = 0.05
@@ -82,7 +84,8 @@ class Pending:
         self._sent: dict[str, Sent] = {}
         self._newest_answered: dict[str, float] = {}
         self._answered_at: dict[str, float] = {}
-        self._round_trip_s = 0.0
+        # By version, the one that was answered last at the end.
+        self._round_trips_s: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self._sent)
@@ -97,8 +100,11 @@ class Pending:
         sent.future.add_done_callback(partial(self._forget, sent.task_id))
         return sent
 
-    def answered(self, task_id: str) -> Sent | None:
-        """Take the entry of an answered chunk; None where nobody waits for it any more."""
+    def answered(self, task_id: str, is_computed: bool = True) -> Sent | None:
+        """Take the entry of an answered chunk; None where nobody waits for it any more.
+
+        Where it was not computed, nothing is learned of how long that takes.
+        """
         with self._lock:
             sent = self._sent.pop(task_id, None)
             if sent is None:
@@ -107,7 +113,8 @@ class Pending:
             self._answered_at[sent.queue] = now
             newest = self._newest_answered.get(sent.queue, 0.0)
             self._newest_answered[sent.queue] = max(newest, sent.sent_at)
-            self._round_trip_s += SMOOTHING * (now - sent.sent_at - self._round_trip_s)
+            if is_computed:
+                self._learn(sent.chunk.ref, now - sent.sent_at)
             return sent
 
     def refused(self, sent: Sent, takers: int) -> bool:
@@ -164,12 +171,22 @@ class Pending:
             sent.restart(now)
         return waiting
 
+    def _learn(self, ref: str, trip_s: float) -> None:
+        known_s = self._round_trips_s.pop(ref, trip_s)
+        # The longest of late: one version's chunks take a hundred times as long as another's, and a
+        # full one much longer than one with a single text.
+        self._round_trips_s[ref] = max(trip_s, known_s + SMOOTHING * (trip_s - known_s))
+        if len(self._round_trips_s) > MAX_REFS:
+            del self._round_trips_s[next(iter(self._round_trips_s))]
+
     def _is_lost(self, sent: Sent) -> bool:
         age_s = self._now() - sent.sent_at
         if sent.is_second_try or sent.again_at < math.inf or age_s >= sent.budget_s:
             return False
         if self._newest_answered.get(sent.queue, 0.0) > sent.sent_at:
-            patience_s = max(MIN_OVERTAKEN_S, OVERTAKEN_ROUND_TRIPS * self._round_trip_s)
+            # Before anything is known of a version, nobody can say that a chunk takes too long.
+            trip_s = self._round_trips_s.get(sent.chunk.ref, math.inf)
+            patience_s = max(MIN_OVERTAKEN_S, OVERTAKEN_ROUND_TRIPS * trip_s)
             return age_s > min(patience_s, LATEST_SHARE * sent.budget_s)
         quiet_since = max(self._answered_at.get(sent.queue, 0.0), sent.sent_at)
         left_s = sent.sent_at + sent.budget_s - quiet_since

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from app.contract import Chunk, ChunkResult
 from app.errors import BrokerUnavailable
 from app.inference.pending import (
+    MAX_REFS,
     MIN_OVERTAKEN_S,
     OVERTAKEN_ROUND_TRIPS,
     REFUSED_PAUSE_S,
@@ -50,13 +51,13 @@ def pending(clock):
 
 @pytest.fixture
 def send(pending, clock):
-    return lambda budget_s=5.0, queue="predict.cpu": pending.add(
-        chunk(clock.redis_now() + budget_s), queue
+    return lambda budget_s=5.0, queue="predict.cpu", ref="tiny-v1": pending.add(
+        chunk(clock.redis_now() + budget_s, ref=ref), queue
     )
 
 
-def chunk(deadline, *texts):
-    return Chunk(ref="tiny-v1", texts=list(texts) or ["a"], deadline=deadline, request_ids=["r"])
+def chunk(deadline, *texts, ref="tiny-v1"):
+    return Chunk(ref=ref, texts=list(texts) or ["a"], deadline=deadline, request_ids=["r"])
 
 
 def test_answer_is_taken_once(pending, send):
@@ -115,6 +116,56 @@ def test_overtaken_chunk_has_several_round_trips_of_time(pending, send, clock):
     assert pending.lost() == []
     clock.forward(0.2)
     assert pending.lost() == [slow]
+
+
+def answer_in(pending, send, clock, seconds, ref):
+    done = send(ref=ref)
+    clock.forward(seconds)
+    pending.answered(done.task_id)
+
+
+def test_chunk_of_a_slow_version_is_not_overtaken_by_many_of_a_quick_one(pending, send, clock):
+    answer_in(pending, send, clock, 0.4, "slow-v1")
+    slow = send(ref="slow-v1")
+
+    for _ in range(60):
+        answer_in(pending, send, clock, 0.01, "quick-v1")
+    assert pending.lost() == []
+
+    clock.forward(OVERTAKEN_ROUND_TRIPS * 0.4 - 0.6 + 0.1)
+    assert pending.lost() == [slow]
+
+
+def test_first_chunk_of_a_version_may_take_half_of_its_time(pending, send, clock):
+    first = send(budget_s=4.0, ref="new-v1")
+    clock.forward(0.01)
+    answer_in(pending, send, clock, 1.9, "quick-v1")
+
+    assert pending.lost() == []
+    clock.forward(0.2)
+    assert pending.lost() == [first]
+
+
+def test_refusals_do_not_make_a_version_look_quick(pending, send, clock):
+    answer_in(pending, send, clock, 0.4, "slow-v1")
+    slow = send(ref="slow-v1")
+    for _ in range(60):
+        clock.forward(0.005)
+        pending.answered(send(ref="slow-v1").task_id, is_computed=False)
+    assert pending.lost() == []
+
+    clock.forward(OVERTAKEN_ROUND_TRIPS * 0.4)
+    assert pending.lost() == [slow]
+
+
+def test_versions_that_were_not_asked_for_lately_are_forgotten(pending, send, clock):
+    answer_in(pending, send, clock, 0.01, "always-v1")
+    for number in range(2 * MAX_REFS):
+        answer_in(pending, send, clock, 0.01, f"m{number}-v1")
+        answer_in(pending, send, clock, 0.01, "always-v1")
+
+    assert len(pending._round_trips_s) == MAX_REFS
+    assert "always-v1" in pending._round_trips_s
 
 
 def test_chunk_is_not_overtaken_on_another_queue(pending, send, clock):
