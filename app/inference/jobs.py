@@ -30,6 +30,7 @@ from app.jobs.idempotency import Key
 from app.jobs.ledger import Ledger
 from app.jobs.records import Job, JobSpec, Metadata, Page, Row
 from app.jobs.submission import Submission
+from app.models.base import Ref
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ class BulkJobs:
         self._pump(job)
         return job
 
-    def spec(self, model_version: str | None, **options: Any) -> JobSpec:
+    def spec(self, model_version: str | Ref | None, **options: Any) -> JobSpec:
         """What a job is to do, its version pinned now; `options` are the other fields."""
         target, queue = self._predictions.pin(model_version)
         return JobSpec(

@@ -12,7 +12,13 @@ import msgspec
 
 from app.broker import redis_client
 from app.contract import JOB_QUEUES, PREDICT_QUEUES, Outcome
-from app.errors import BrokerUnavailable, ModelUnavailable, NoWorker, PredictionTimeout
+from app.errors import (
+    BrokerUnavailable,
+    ModelUnavailable,
+    NoWorker,
+    PredictionTimeout,
+    ServingError,
+)
 from app.fleet import Fleet
 from app.inference.admission import Admission
 from app.inference.alarm import Alarm
@@ -23,7 +29,7 @@ from app.inference.gateway import Gateway
 from app.inference.lanes import Flight, Route
 from app.inference.slots import Ask, Waiting
 from app.inference.timing import REMEMBERED, Timing
-from app.models.base import Manifest
+from app.models.base import Manifest, Ref
 from app.models.catalog import Catalog, Entry
 from app.monitoring.metrics import Metrics
 from app.monitoring.stages import Flights
@@ -103,7 +109,7 @@ class Predictions:
         if metrics is not None:
             hooks = hooks._replace(observe=Flights(metrics, limits).observe)
         self._coalescer = Coalescer(limits, gateway.submit, gateway.now, hooks)
-        self._targets: dict[str | None, Target] = {}
+        self._targets: dict[str | Ref | None, Target] = {}
         self._targets_of: object = None
         self._targets_at = -1
         self._followed: object = None
@@ -167,10 +173,11 @@ class Predictions:
             devices[ref] = _device(manifest, fleet, PREDICT_QUEUES)
         return devices[ref]
 
-    def pin(self, model_version: str | None) -> tuple[Target, str]:
+    def pin(self, model_version: str | Ref | None) -> tuple[Target, str]:
         """The version that `model_version` names now, and the queue for jobs of its device.
 
-        Raises as `predict` would, for workers that take jobs.
+        A `Ref` is that version and no other, whatever models are called. Raises as `predict` would,
+        for workers that take jobs.
         """
         target = self._target(model_version)
         fleet = self._gateway.fleet()
@@ -186,7 +193,7 @@ class Predictions:
         self._gateway.close()
         self.cache.close()
 
-    def _target(self, model_version: str | None) -> Target:
+    def _target(self, model_version: str | Ref | None) -> Target:
         self.fleet()
         entries, generation = self.catalog.entries(), self.catalog.generation
         if entries is not self._targets_of or generation != self._targets_at:
@@ -195,7 +202,10 @@ class Predictions:
         targets = self._targets
         target = targets.get(model_version)
         if target is None:
-            entry = self.catalog.get(self.catalog.resolve(model_version))
+            if isinstance(model_version, Ref):
+                entry = self.catalog.get(model_version)
+            else:
+                entry = self.catalog.get(self.catalog.resolve(model_version))
             manifest = _manifest(entry)
             known = manifest.labels, manifest.digest, manifest.sums_to_one
             target = Target(entry, str(entry.ref), *known, measure(manifest))
@@ -227,7 +237,11 @@ class Predictions:
             self.admission.leave(len(asked))
 
     def _known(self, flight: Flight) -> dict[bytes, Outcome]:
-        target = self._target(flight.route.ref)
+        try:
+            target = self._target(Ref.parse(flight.route.ref))
+        except ServingError:
+            # Its texts were let in, and workers go on with what has left the disk meanwhile.
+            return {}
         keys = [slot.key for slot in flight.slots]
         return self.cache.fetch(keys, len(target.labels), target.sums_to_one)
 

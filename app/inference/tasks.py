@@ -20,6 +20,7 @@ from app.inference.gateway import broker_errors
 from app.inference.jobs import BulkJobs
 from app.jobs.answers import answer
 from app.jobs.records import Job, Question, Row
+from app.models.base import Ref
 
 # So much later than its time limit may a caller hear that a task goes on with it. Redis takes a few
 # milliseconds for that, unless it hangs.
@@ -35,7 +36,9 @@ class Tasks:
     def __init__(self, jobs: BulkJobs) -> None:
         self._jobs = jobs
 
-    async def put(self, texts: list[str], model_version: str | None, question: Question) -> str:
+    async def put(
+        self, texts: list[str], model_version: str | Ref | None, question: Question
+    ) -> str:
         """The id of a new task; raises as `BulkJobs.submit`, or `Overloaded`."""
         return await asyncio.to_thread(self._put, texts, model_version, question)
 
@@ -44,8 +47,10 @@ class Tasks:
     ) -> PredictionTimeout:
         """`late` with a task that goes on, by the same version; itself where none can."""
         try:
+            # As a name, a ref might be read as that of another model.
+            ref = None if late.ref is None else Ref.parse(late.ref)
             async with asyncio.timeout(MAX_KEEP_S):
-                task_id = await self.put(texts, late.ref, question)
+                task_id = await self.put(texts, ref, question)
         except (ServingError, TimeoutError):
             return late
         return PredictionTimeout(late.args[0], late.ref, task_id)
@@ -71,7 +76,7 @@ class Tasks:
         except (JobNotFound, JobGone):
             raise TaskNotFound(job.id) from None
 
-    def _put(self, texts: list[str], model_version: str | None, question: Question) -> str:
+    def _put(self, texts: list[str], model_version: str | Ref | None, question: Question) -> str:
         spec = self._jobs.spec(model_version, question=question)
         with broker_errors():
             if self._jobs.ledger.count_open() >= MAX_OPEN:

@@ -136,7 +136,7 @@ class Catalog:
         name, _, version = wanted.rpartition("-")
         readings = [Ref(name, version), Ref(self.default_name, wanted)]
         for ref in readings:
-            if ref in entries:
+            if ref in entries or ref in self._gone:
                 return ref
         raise ModelNotFound(wanted, self._known())
 

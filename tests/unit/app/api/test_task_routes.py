@@ -1,5 +1,6 @@
 """Predictions that nobody waits for: put off by their caller, or by their time limit."""
 
+import shutil
 import time
 
 import msgspec
@@ -203,6 +204,25 @@ def test_prediction_that_takes_too_long_goes_on_as_a_task(hasty, path, body):
     assert hasty.get(f"/tasks/{task_id}").status == 202
     compute(hasty.app._services.jobs.ledger, task_id)
     assert hasty.get(f"/tasks/{task_id}").json["model_version"] == "sentiment-v2"
+
+
+@pytest.fixture
+def namesake(hasty, models_dir):
+    """A model that is called like the ref of another one's version."""
+    catalog = hasty.app._services.predictions.catalog
+    (models_dir / "sentiment-v2" / "v1").mkdir(parents=True)
+    catalog.entries(fresh=True)
+    yield
+    shutil.rmtree(models_dir / "sentiment-v2")
+    catalog.entries(fresh=True)
+
+
+def test_prediction_goes_on_by_its_version_whatever_other_models_are_called(hasty, namesake):
+    answer = hasty.post("/predict", {"text": "a good day"})
+
+    compute(hasty.app._services.jobs.ledger, answer.json["task_id"])
+    told = hasty.get(answer.header("Location")).json
+    assert told["model_version"] == "sentiment-v2"
 
 
 def test_prediction_that_is_put_off_where_it_takes_longer(hasty):

@@ -1,6 +1,7 @@
 """Predictions: what a caller gets, from where, and how soon; over real models or a hand gateway."""
 
 import asyncio
+import shutil
 import threading
 from collections import Counter
 
@@ -8,8 +9,12 @@ import pytest
 
 from app.errors import BrokerUnavailable, NoWorker
 from app.inference.local import LocalGateway
-from app.settings import Cache
-from tests.models import LABELS
+from app.inference.service import Predictions
+from app.models.catalog import Catalog
+from app.models.desired import Desired, write_copy
+from app.models.registry import Registry
+from app.settings import Cache, Limits, Redis, Settings
+from tests.models import LABELS, activate, build_model
 from tests.unit.app.inference.callers import ANSWERS, REFS, Hand, ask
 from tests.waiting import eventually
 
@@ -167,6 +172,56 @@ def test_versions_are_never_mixed(make_predictions, hand, call):
     for ref in REFS:
         again = ask(predictions, "b", "a", version=ref)
         assert (again.source, again.outcomes) == ("hit", [ANSWERS[ref]] * 2)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A models directory of the test's own, where tiny-v2 is active."""
+    build_model(tmp_path, "tiny", "v1", strength=1.0)
+    build_model(tmp_path, "tiny", "v2")
+    activate(tmp_path, tiny="v2")
+    write_copy(tmp_path, Desired(generation=1, active={"tiny": "v2"}))
+    return tmp_path
+
+
+@pytest.fixture
+def on_disk(disk):
+    """Predictions by all that is there now."""
+    catalog, registry = Catalog(disk, "tiny"), Registry(Limits(), "cpu")
+    registry.reconcile(catalog.entries())
+    settings = Settings(default_model="tiny", redis=Redis(url="unix:///nonexistent/redis.sock"))
+    predictions = Predictions(settings, catalog, LocalGateway(registry, 32))
+    yield predictions
+    predictions.close()
+
+
+@pytest.mark.parametrize("version", [None, "tiny", "tiny-v2"])
+def test_active_version_that_left_the_disk_answers_new_texts(on_disk, disk, version):
+    shutil.rmtree(disk / "tiny" / "v2")
+    on_disk.catalog.entries(fresh=True)
+
+    answer = ask(on_disk, f"a new text for {version}", version=version)
+
+    assert (answer.ref, answer.outcomes[0].error) == ("tiny-v2", None)
+
+
+def test_other_version_that_leaves_the_disk_answers_what_it_has_let_in(on_disk, disk):
+    def workers(route):
+        """Asked when the chunk is formed."""
+        shutil.rmtree(disk / "tiny" / "v1", ignore_errors=True)
+        on_disk.catalog.entries(fresh=True)
+        return 1
+
+    on_disk._coalescer._hooks = on_disk._coalescer._hooks._replace(workers=workers)
+
+    assert ask(on_disk, "a new text", version="tiny-v1").ref == "tiny-v1"
+
+
+def test_version_is_not_taken_for_a_model_that_is_called_like_its_ref(on_disk, disk):
+    (disk / "tiny-v2" / "v1").mkdir(parents=True)
+    on_disk.catalog.entries(fresh=True)
+
+    assert ask(on_disk, "a new text", version="tiny").ref == "tiny-v2"
 
 
 def test_real_versions_have_answers_of_their_own(make_predictions, local):
