@@ -22,7 +22,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from app.models.base import Artifact, Manifest, Metadata, StepSpec
-from app.models.catalog import ACTIVE_FILE, MANIFEST_FILE, Entry, read_manifest
+from app.models.catalog import MANIFEST_FILE, Entry, read_manifest
+from app.models.directory import ACTIVE_FILE
 from app.settings import Limits
 
 LABELS = ("negative", "neutral", "positive")

@@ -4,7 +4,7 @@ Reads manifests only, never an artifact, so the API process can use it without m
 version whose manifest is wrong is listed with its error and never hides the others.
 """
 
-import os
+import logging
 import threading
 import time
 from pathlib import Path
@@ -14,17 +14,21 @@ import msgspec
 import yaml
 
 from app.errors import ManifestInvalid, ModelError, ModelNotFound, UnsafePath
+from app.models import directory
 from app.models.base import NAME_PATTERN, VERSION_PATTERN, Manifest, Ref, check_name
 from app.models.desired import Desired, read_copy
 
+logger = logging.getLogger(__name__)
+
 MANIFEST_FILE = "model.yaml"
-ACTIVE_FILE = "active.json"
 MAX_MANIFEST_BYTES = 1 << 20
 # Aliases and depth are looked at before anything is built: a few bytes can stand for any amount.
 MAX_DEPTH = 32
 # The loader written in Python takes minutes for some small files.
 YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 RESCAN_S = 1.0
+# A look takes milliseconds, unless the disk hangs; and who waits may be an event loop.
+MAX_WAIT_S = 0.05
 
 
 class Entry(NamedTuple):
@@ -36,27 +40,37 @@ class Entry(NamedTuple):
     error: ModelError | None
 
 
+class Seen(NamedTuple):
+    """One look at the disk: what is there, active versions that were before, and `active.json`."""
+
+    entries: dict[Ref, Entry]
+    gone: dict[Ref, Entry]
+    active: dict[str, str]
+
+
 class Catalog:
-    """The versions under one models directory, looked at again at most once a second."""
+    """The versions under one models directory, looked at again at most once a second.
+
+    Nobody waits for a look that takes long: until it ends, or where it fails, the last one counts.
+    """
 
     def __init__(self, root: str | Path, default_model: str) -> None:
         self.root = Path(root)
         self.default_model = default_model
-        self._lock = threading.Lock()
+        self._looking = threading.Lock()
         self._following = threading.Lock()
-        self._entries: dict[Ref, Entry] = {}
-        self._gone: dict[Ref, Entry] = {}
-        self._active: dict[str, str] = {}
+        # Replaced as a whole: several threads ask, and another one looks.
+        self._seen = Seen({}, {}, {})
         self._desired: Desired | None = None
         self._stamps: dict[Ref, tuple[tuple[int, int], Entry]] = {}
-        self._scanned_at = float("-inf")
+        self._looked_at = float("-inf")
+        # Looks that somebody must wait for: how many were wanted, and how many of them are done.
+        self._wanted, self._done = 1, 0
+        self._is_failing = False
 
     def entries(self, fresh: bool = False) -> dict[Ref, Entry]:
         """All versions, sorted by ref; `fresh` looks at the disk now."""
-        with self._lock:
-            if fresh or time.monotonic() - self._scanned_at >= RESCAN_S:
-                self._scan()
-            return self._entries
+        return self._look(fresh).entries
 
     def get(self, ref: Ref) -> Entry:
         """The entry of an exact ref; `ModelNotFound` names those that exist.
@@ -64,7 +78,8 @@ class Catalog:
         An active version that left the disk while this process looked on is still known: the
         workers go on with it.
         """
-        entry = self.entries().get(ref) or self._gone.get(ref)
+        seen = self._look()
+        entry = seen.entries.get(ref) or seen.gone.get(ref)
         if entry is None:
             raise ModelNotFound(str(ref), self._known())
         return entry
@@ -94,25 +109,20 @@ class Catalog:
 
         Another one of the same generation is newer too: Redis was emptied and changed since.
         """
-        with self._following:
-            known = self._desired
-            if desired is None or desired == known:
-                return False
-            if known is not None and known.generation > desired.generation:
-                return False
-            self._desired = desired
-            # What became active may be younger than the last look at the disk.
-            self._scanned_at = float("-inf")
-            return True
+        is_newer = self._learn(desired)
+        # What became active may be younger than the last look at the disk.
+        self._wanted += is_newer
+        return is_newer
 
     def active(self, name: str) -> Ref | None:
         """The version that the bare name stands for; a lone version needs no entry.
 
         Where the desired state names one that is not here, no other takes its place.
         """
-        versions = [ref for ref in (*self.entries(), *self._gone) if ref.name == name]
+        seen = self._look()
+        versions = [ref for ref in (*seen.entries, *seen.gone) if ref.name == name]
         desired = self._desired.active if self._desired else {}
-        chosen = Ref(name, desired.get(name) or self._active.get(name, ""))
+        chosen = Ref(name, desired.get(name) or seen.active.get(name, ""))
         if chosen in versions:
             return chosen
         return versions[0] if len(versions) == 1 and name not in desired else None
@@ -129,54 +139,106 @@ class Catalog:
 
         A bare name wins over the other readings. Raises `ModelNotFound` with the refs that exist.
         """
-        entries = self.entries()
+        seen = self._look()
         wanted = text or self.default_model
         if active := self.active(wanted):
             return active
         name, _, version = wanted.rpartition("-")
         readings = [Ref(name, version), Ref(self.default_name, wanted)]
         for ref in readings:
-            if ref in entries or ref in self._gone:
+            if ref in seen.entries or ref in seen.gone:
                 return ref
         raise ModelNotFound(wanted, self._known())
 
     @property
     def default_name(self) -> str:
         """The model name of `default_model`, which may itself be a name or a ref."""
-        names = {ref.name for ref in (*self.entries(), *self._gone)}
+        seen = self._look()
+        names = {ref.name for ref in (*seen.entries, *seen.gone)}
         if self.default_model in names:
             return self.default_model
         return self.default_model.rpartition("-")[0]
 
     def _known(self) -> str:
-        return ", ".join(str(ref) for ref in self._entries) or "no models"
+        return ", ".join(str(ref) for ref in self._seen.entries) or "no models"
+
+    def _learn(self, desired: Desired | None) -> bool:
+        with self._following:
+            known = self._desired
+            if desired is None or desired == known:
+                return False
+            if known is not None and known.generation > desired.generation:
+                return False
+            self._desired = desired
+            return True
+
+    def _look(self, fresh: bool = False) -> Seen:
+        if fresh or self._done < self._wanted:
+            with self._looking:
+                # Another thread may have looked meanwhile.
+                if fresh or self._done < self._wanted:
+                    self._scan()
+        elif time.monotonic() - self._looked_at >= RESCAN_S:
+            self._look_aside()
+        return self._seen
+
+    def _look_aside(self) -> None:
+        if not self._looking.acquire(blocking=False):
+            return
+        looker = threading.Thread(target=self._scan_aside, name="catalog", daemon=True)
+        try:
+            looker.start()
+        except RuntimeError:  # there is no room for another thread
+            self._looking.release()
+        else:
+            looker.join(MAX_WAIT_S)
+
+    def _scan_aside(self) -> None:
+        try:
+            self._scan()
+        finally:
+            self._looking.release()
 
     def _scan(self) -> None:
-        # Before the look: what comes while it lasts is seen by the next one.
-        self._scanned_at = time.monotonic()
-        found = sorted(Ref(path.parent.name, path.name) for path in _version_directories(self.root))
-        known = {**self._gone, **self._entries}
-        self._entries = {ref: self._entry(ref) for ref in found}
-        self._stamps = {ref: kept for ref, kept in self._stamps.items() if ref in self._entries}
-        self._active = read_active(self.root)
+        # Before the look: what is followed while it lasts is seen by the next one.
+        wanted = self._wanted
+        try:
+            self._seen = self._read()
+            self._is_failing = False
+        except OSError as error:
+            if not self._done:
+                raise
+            if not self._is_failing:
+                logger.warning("models directory not read", extra={"cause": error.strerror})
+            self._is_failing = True
+        # After it: the next look is due a second later, however long this one took.
+        self._done, self._looked_at = wanted, time.monotonic()
+
+    def _read(self) -> Seen:
+        known = {**self._seen.gone, **self._seen.entries}
+        found = directory.versions(self.root)
+        entries = {ref: self._entry(ref) for ref in (Ref(p.parent.name, p.name) for p in found)}
+        self._stamps = {ref: kept for ref, kept in self._stamps.items() if ref in entries}
+        active = directory.read_active(self.root)
         if self._desired is None:
             # Later only Redis tells: an API process must not know of a version sooner than of the
             # hosts that hold it.
-            self.follow(read_copy(self.root))
-        self._gone = {ref: entry for ref, entry in known.items() if self._is_missed(ref)}
-
-    def _is_missed(self, ref: Ref) -> bool:
-        active = self._desired.active if self._desired else {}
-        return ref not in self._entries and active.get(ref.name) == ref.version
+            self._learn(read_copy(self.root))
+        chosen = self._desired.active if self._desired else {}
+        missed = (Ref(name, version) for name, version in chosen.items())
+        gone = {ref: known[ref] for ref in missed if ref in known and ref not in entries}
+        return Seen(entries, gone, active)
 
     def _entry(self, ref: Ref) -> Entry:
         path = self.root / ref.name / ref.version
-        stamp = _stamp(path / MANIFEST_FILE)
-        kept = self._stamps.get(ref)
-        if kept is None or kept[0] != stamp:
-            kept = (stamp, _read_entry(ref, path))
-            self._stamps[ref] = kept
-        return kept[1]
+        stamp, kept = directory.stamp(path / MANIFEST_FILE), self._stamps.get(ref)
+        if kept is not None and kept[0] == stamp:
+            return kept[1]
+        entry = _read_entry(ref, path)
+        if _may_pass(entry):
+            return entry if kept is None else kept[1]
+        self._stamps[ref] = stamp, entry
+        return entry
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -193,14 +255,6 @@ def read_manifest(path: Path) -> Manifest:
     except (ValueError, yaml.YAMLError) as error:
         # ValueError: not UTF-8, not valid (msgspec), or a date or number that does not exist.
         raise ManifestInvalid(path.name, " ".join(str(error).split())) from error
-
-
-def read_active(root: Path) -> dict[str, str]:
-    """The active version by model name; empty where the file is missing or unreadable."""
-    try:
-        return msgspec.json.decode((root / ACTIVE_FILE).read_bytes(), type=dict[str, str])
-    except (OSError, ValueError):
-        return {}
 
 
 def _check_shape(text: str) -> None:
@@ -225,22 +279,6 @@ def _read_text(file: Path) -> str:
     return content.decode("utf-8")
 
 
-def keep_name_resolvable(root: Path, added: Ref) -> None:
-    """After a version was added: write down what the bare name stands for, if nothing says so yet.
-
-    The first version of a name becomes its active one; a later one never does by itself.
-    """
-    active = read_active(root)
-    before = {path.name for path in _version_directories(root) if path.parent.name == added.name}
-    before.discard(added.version)
-    if added.name in active or len(before) > 1:
-        return
-    active[added.name] = before.pop() if before else added.version
-    staged = root / f".{ACTIVE_FILE}-{os.getpid()}"
-    staged.write_bytes(msgspec.json.format(msgspec.json.encode(active)) + b"\n")
-    os.replace(staged, root / ACTIVE_FILE)
-
-
 def _read_entry(ref: Ref, path: Path) -> Entry:
     try:
         check_name(ref.name, NAME_PATTERN)
@@ -255,18 +293,7 @@ def _read_entry(ref: Ref, path: Path) -> Entry:
     return Entry(ref, path, manifest, None)
 
 
-def _version_directories(root: Path) -> list[Path]:
-    # A dot marks what is being written: such a directory is moved into place when it is whole.
-    return [
-        path
-        for path in root.glob("[!.]*/[!.]*")
-        if path.is_dir() and not path.name.startswith("__")
-    ]
-
-
-def _stamp(file: Path) -> tuple[int, int]:
-    try:
-        status = file.stat()
-    except OSError:
-        return (0, 0)
-    return (status.st_mtime_ns, status.st_size)
+def _may_pass(entry: Entry) -> bool:
+    """Whether the next look may well find the manifest, though it is as it was."""
+    cause = None if entry.error is None else entry.error.__cause__
+    return isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError)

@@ -27,7 +27,8 @@ from app.errors import (
 )
 from app.models.archives import is_archive, unpack
 from app.models.base import NAME_PATTERN, VERSION_PATTERN, Manifest, Ref, check_name
-from app.models.catalog import MANIFEST_FILE, Entry, keep_name_resolvable, read_manifest
+from app.models.catalog import MANIFEST_FILE, Entry, read_manifest
+from app.models.directory import keep_name_resolvable
 from app.models.guard import only_model_errors
 from app.models.hugging_face_directory import describe
 from app.models.loader import load, read_artifacts

@@ -13,7 +13,8 @@ import yaml
 
 from app.errors import VersionExists
 from app.models.base import Artifact, Manifest
-from app.models.catalog import MANIFEST_FILE, keep_name_resolvable, read_manifest
+from app.models.catalog import MANIFEST_FILE, read_manifest
+from app.models.directory import keep_name_resolvable
 from app.models.golden import GOLDEN_FILE, Golden, encode
 from app.models.reference import REFERENCE_FILE, Reference
 
