@@ -141,8 +141,9 @@ class Coalescer:
 
     def _send(self, flight: Flight) -> None:
         if flight.slots:
-            future = self._submit(flight.chunk(), flight.route.device)
-            future.add_done_callback(partial(self._landed, flight))
+            chunk = flight.chunk()
+            future = self._submit(chunk, flight.route.device)
+            future.add_done_callback(partial(self._landed, flight, chunk))
 
     def _without_known(self, flight: Flight) -> Flight:
         if not (known := self._hooks.known(flight)):
@@ -208,7 +209,7 @@ class Coalescer:
         # Else the rest is for workers that are free.
         return lane.in_flight >= lane.workers
 
-    def _landed(self, flight: Flight, done: Future[ChunkResult]) -> None:
+    def _landed(self, flight: Flight, chunk: Chunk, done: Future[ChunkResult]) -> None:
         error = ShuttingDown() if done.cancelled() else done.exception()
         if isinstance(error, ServingError):
             self._failed(flight, error)
@@ -236,7 +237,9 @@ class Coalescer:
                 lane.window.landed(round_trip_s, computed_s, is_busy, lane.workers)
                 lane.size.landed(sum(slot.cost for slot in flight.slots), computed_s)
                 for slot, outcome in zip(flight.slots, result.outcomes, strict=True):
-                    complete += self._resolve(flight, slot, outcome, trip)
+                    if outcome.is_expired and self._is_held_again(flight, chunk, slot):
+                        continue
+                    complete += self._answer(slot, outcome, trip)
                 self._nudge(flight.route)
             wake(complete)
         self._hooks.observe(flight, result, landed_at)
@@ -251,14 +254,14 @@ class Coalescer:
                 slot.fail(error)
             self._nudge(flight.route)
 
-    def _resolve(self, flight: Flight, slot: Slot, outcome: Outcome, trip: Trip) -> list[Waiting]:
-        if outcome.is_expired:
-            self._hooks.expired(WORKER, 1)
+    def _is_held_again(self, flight: Flight, chunk: Chunk, slot: Slot) -> bool:
+        self._hooks.expired(WORKER, 1)
+        sent = chunk.deadlines[flight.slots.index(slot)] if chunk.deadlines else chunk.deadline
         # Its time was that of the callers it was sent for; one who joined later may have more.
-        if outcome.is_expired and slot.dismiss_late(flight.deadline) and not self._closed:
-            self._lanes[flight.route].hold_again(slot)
-            return []
-        return self._answer(slot, outcome, trip)
+        if self._closed or not slot.dismiss_late(min(sent, chunk.deadline)):
+            return False
+        self._lanes[flight.route].hold_again(slot)
+        return True
 
     def _answer(self, slot: Slot, outcome: Outcome, trip: Trip | None = None) -> list[Waiting]:
         self._open.pop(slot.key, None)

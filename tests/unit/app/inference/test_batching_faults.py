@@ -52,6 +52,27 @@ def test_caller_with_time_left_is_answered_where_the_first_one_ran_out_of_it(
     assert second.wait(1) == [answer("a")]
 
 
+def test_caller_who_joined_one_of_several_long_texts_has_his_own_time(make_coalescer, workers):
+    """The chunk may wait for a neighbour until later than the text was sent for."""
+    clock = [0.0]
+    coalescer = make_coalescer(now=lambda: clock[0])
+    busy = ask(coalescer, "busy", cost=50.0)
+    workers.next()
+    first, _ = ask(coalescer, "a", deadline=1.0, cost=50.0), ask(coalescer, "b", cost=50.0)
+    workers.land(0)
+    sent, _ = workers.next()
+    joined = ask(coalescer, "a", deadline=3.0, cost=50.0)
+    clock[0] = 1.5
+
+    workers.land(1, lambda text: EXPIRED if text == "a" else answer(text))
+    workers.next()
+    workers.land(2)
+
+    assert (busy.wait(1), sent.deadlines[0]) == ([answer("busy")], 1.0)
+    assert first.wait(1) == [EXPIRED]
+    assert joined.wait(1) == [answer("a")]
+
+
 def test_failed_text_does_not_fail_its_neighbours(make_coalescer, workers):
     bad = Outcome(error=Failure("text_failed", "bad"))
     waiting = ask(make_coalescer(), "a", "bad", "c")
