@@ -34,7 +34,10 @@ HELD, WORKER = "held", "worker"
 
 
 class BatchLimits(NamedTuple):
-    """At most `max_batch_size` texts in a chunk; none is held back longer than `max_hold_s`."""
+    """At most `max_batch_size` texts in a chunk; none is held back longer than `max_hold_s`.
+
+    Where some texts cost more than others, they stay until a worker is about to be done.
+    """
 
     max_batch_size: int
     max_hold_s: float

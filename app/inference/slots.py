@@ -21,8 +21,9 @@ class Waiting:
     """The outcomes of one request's texts as they come in.
 
     `fill` and `fail` are called under the coalescer's lock, so that they need none of their own.
-    Waking who waits for `done` is slow and needs no lock: it is a call of its own. `trip` is that
-    of the last chunk with outcomes for it; None where none was computed.
+    Waking who waits for `done` is slow and needs no lock: after `fill` it is a call of its own.
+    Errors and texts that came too late are few: they wake under the lock. `trip` is that of the
+    last chunk with outcomes for it; None where none was computed.
     """
 
     __slots__ = ("_done", "_error", "_missing", "_outcomes", "trip")

@@ -5,6 +5,7 @@ import pytest
 
 from app.inference.batching import BatchLimits, Coalescer, Hooks
 from app.inference.local import LocalGateway
+from app.inference.pending import Pending
 from app.inference.service import Predictions
 from app.models.catalog import Catalog
 from app.models.registry import Registry
@@ -12,6 +13,7 @@ from app.settings import Limits, Redis, Settings
 from tests.models import activate, build_model
 from tests.unit.app.inference.callers import Callers, Hand
 from tests.unit.app.inference.coalescing import Workers
+from tests.unit.app.inference.sending import Clock, chunk
 
 
 @pytest.fixture
@@ -82,3 +84,20 @@ def local(models_dir):
     registry = Registry(Limits(), "cpu")
     registry.reconcile(Catalog(models_dir, "tiny").entries(fresh=True))
     return LocalGateway(registry, max_batch_size=32)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def pending(clock):
+    return Pending(clock.redis_now, clock.now)
+
+
+@pytest.fixture
+def send(pending, clock):
+    return lambda budget_s=5.0, queue="predict.cpu", ref="tiny-v1": pending.add(
+        chunk(clock.redis_now() + budget_s, ref=ref), queue
+    )
