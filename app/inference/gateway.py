@@ -42,7 +42,7 @@ from app.tracing.requests import RequestTracing
 
 logger = logging.getLogger(__name__)
 
-# Also how often lost chunks are looked for.
+# Also how often lost chunks are looked for, at least.
 RECEIVE_BLOCK_S = 0.1
 WATCH_S = 1.0
 
@@ -230,7 +230,10 @@ class CeleryGateway:
 
     def _receive(self, client: "redis.Redis") -> None:
         self._look_after_unanswered()
-        popped: Any = client.blpop([self._mailbox], timeout=RECEIVE_BLOCK_S)
+        # A chunk that is sent again only when another one lands would always come before its
+        # successor, and to the worker that refuses: that one waits in front.
+        timeout_s = self._pending.quiet_s(RECEIVE_BLOCK_S)
+        popped: Any = client.blpop([self._mailbox], timeout=timeout_s)
         if popped is not None:
             self._deliver(popped[1])
 

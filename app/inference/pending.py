@@ -12,7 +12,7 @@ from functools import partial
 from app.contract import EXPIRED, Chunk, ChunkResult
 from app.errors import ServingError
 
-_random = random.Random()  # noqa: S311 - ids are not secrets
+_random = random.Random()  # noqa: S311 - neither ids nor pauses are secrets
 
 # A queue is served in order: a chunk that was overtaken by later ones for so many of their round
 # trips, and for so long at least, may have been taken by a worker that is gone.
@@ -25,10 +25,12 @@ SMOOTHING = 0.2
 # Versions come and go.
 MAX_REFS = 256
 # A worker that does not hold a version refuses its chunks at once, and is free for the next one
-# sooner than those that hold it. Once each may have had the chunk, it is tried again so much later.
+# sooner than those that hold it. Once each may have had the chunk, it is tried again so much later
+# at most: always after the same time, it could come in step with others and never have its turn.
 REFUSED_PAUSE_S = 0.05
 MAX_REFUSALS = 100
 UNSENT_PAUSE_S = 0.2
+MIN_QUIET_S = 0.001
 
 
 class Sent:
@@ -84,6 +86,7 @@ class Pending:
         self._sent: dict[str, Sent] = {}
         self._newest_answered: dict[str, float] = {}
         self._answered_at: dict[str, float] = {}
+        self._due_at = math.inf
         # By version, the one that was answered last at the end.
         self._round_trips_s: dict[str, float] = {}
 
@@ -128,7 +131,8 @@ class Pending:
             if sent.refusals > MAX_REFUSALS or now - sent.sent_at >= sent.budget_s:
                 return False
             have_all_had_it = sent.refusals % max(1, takers) == 0
-            sent.again_at = now + (REFUSED_PAUSE_S if have_all_had_it else 0.0)
+            sent.again_at = now + _random.uniform(0.2, 1) * REFUSED_PAUSE_S * have_all_had_it
+            self._due_at = min(self._due_at, sent.again_at)
             self._sent[sent.task_id] = sent
             return True
 
@@ -137,6 +141,11 @@ class Pending:
         with self._lock:
             for sent in unsent:
                 sent.again_at = self._now() + UNSENT_PAUSE_S
+                self._due_at = min(self._due_at, sent.again_at)
+
+    def quiet_s(self, at_most_s: float) -> float:
+        """How long no chunk is due that was refused; never 0."""
+        return min(at_most_s, max(MIN_QUIET_S, self._due_at - self._now()))
 
     def lost(self) -> list[Sent]:
         """Chunks that must be sent again now: those that are lost, once, and refused ones."""
@@ -162,9 +171,10 @@ class Pending:
 
     def _due(self) -> list[Sent]:
         now = self._now()
-        waiting = [sent for sent in self._sent.values() if sent.again_at < math.inf]
-        if all(sent.again_at > now for sent in waiting):
+        if now < self._due_at:
             return []
+        self._due_at = math.inf
+        waiting = [sent for sent in self._sent.values() if sent.again_at < math.inf]
         # The others too, which have waited longer: whoever refused the last one took the turn of a
         # worker that was busy before, and may be free now.
         for sent in waiting:

@@ -75,6 +75,20 @@ def test_refused_chunk_goes_round_all_workers_before_it_waits(pending, send, clo
     assert pending.lost() == []
 
 
+def test_refused_chunk_is_waited_for_no_longer_than_until_it_is_due(pending, send, clock):
+    """Else it would come with the next chunk that lands, and before the one that follows it."""
+    sent = send()
+    assert pending.quiet_s(1.0) == 1.0
+
+    refuse(pending, sent, takers=1)
+
+    assert 0 < pending.quiet_s(1.0) <= REFUSED_PAUSE_S
+    clock.forward(REFUSED_PAUSE_S)
+    assert pending.quiet_s(1.0) > 0
+    assert pending.lost() == [sent]
+    assert pending.quiet_s(1.0) == 1.0
+
+
 def test_chunk_that_waits_after_refusals_goes_before_one_that_is_refused_later(
     pending, send, clock
 ):
