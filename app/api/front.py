@@ -139,7 +139,8 @@ class Front:
             await self._door.wait()
             raise
         try:
-            message = await self._patience.next(receive)
+            with self._patience:
+                message = await receive()
         finally:
             self._door.leave(started, time.perf_counter())
         body: bytes = message.get("body", b"")

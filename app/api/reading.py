@@ -17,36 +17,36 @@ MAX_PAUSE_S = 60.0
 
 
 class Patience:
-    """How long a piece of a body is waited for. For the requests of one event loop.
+    """How long a piece of a body is waited for, inside `with`. For the requests of one event loop.
 
-    One timer serves all: most bodies are there at once, and none of these should pay for its own.
+    `MalformedBody` where that is too long. One timer serves all, and nothing is made for each: most
+    bodies are there at once.
     """
 
     def __init__(self, limit_s: float = MAX_PAUSE_S) -> None:
         self._limit_s = limit_s
         self._loop: asyncio.AbstractEventLoop | None = None
-        # Since when, by the clock of the loop. Who waits longest comes first.
-        self._waiting: dict[asyncio.Task[Any], float] = {}
+        # Since when each task waits, by the clock of the loop; who waits longest comes first.
+        self._waiting: dict[Any, float] = {}
         self._is_looking = False
 
-    async def next(self, receive: Receive) -> Message:
-        """What `receive` gives; `MalformedBody` where that takes too long."""
-        loop = asyncio.get_running_loop()
-        task: Any = asyncio.current_task(loop)
-        if self._loop is not loop:
-            self._loop, self._waiting, self._is_looking = loop, {}, False
+    def __enter__(self) -> None:
+        loop, task = self._loop, asyncio.current_task(self._loop)
+        if loop is None or task is None:
+            # The first one here, or on another loop.
+            loop = self._loop = asyncio.get_running_loop()
+            task = asyncio.current_task(loop)
+            self._waiting, self._is_looking = {}, False
         self._waiting[task] = loop.time()
         if not self._is_looking:
             self._look(loop)
-        try:
-            return await receive()
-        except asyncio.CancelledError:
-            # Whoever is still among those that wait was cancelled by somebody else.
-            if task in self._waiting or task.uncancel() > 0:
-                raise
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        task: Any = asyncio.current_task(self._loop)
+        is_too_late = self._waiting.pop(task, None) is None
+        # Whoever is still among those that wait was cancelled by somebody else.
+        if kind is asyncio.CancelledError and is_too_late and not task.uncancel():
             raise MalformedBody(f"nothing more of it came for {self._limit_s:g} s") from None
-        finally:
-            self._waiting.pop(task, None)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
@@ -76,7 +76,8 @@ def whole(receive: Receive, patience: Patience) -> Callable[[], Awaitable[Messag
             # Who throws the rest away before the answer need not wait for it again.
             raise MalformedBody(CUT_OFF)
         has_stopped = True
-        message = await patience.next(receive)
+        with patience:
+            message = await receive()
         has_stopped = message["type"] == DISCONNECT
         if has_stopped:
             raise MalformedBody(CUT_OFF)
@@ -91,7 +92,8 @@ async def gather(message: Message, receive: Receive, patience: Patience, max_byt
     # Not `bytes`: a body of many small pieces would be copied with each of them.
     body = bytearray(message.get("body", b""))
     while message.get("more_body") and len(body) <= max_bytes:
-        message = await patience.next(receive)
+        with patience:
+            message = await receive()
         body += message.get("body", b"")
     if len(body) > max_bytes:
         await _drain(message, receive, patience)
@@ -106,5 +108,6 @@ async def _drain(message: Message, receive: Receive, patience: Patience) -> None
     # The sender, who reads only when all is sent, gets to see the answer.
     drained = 0
     while message.get("more_body") and drained < MAX_DRAINED_BYTES:
-        message = await patience.next(receive)
+        with patience:
+            message = await receive()
         drained += len(message.get("body", b""))
