@@ -45,6 +45,8 @@ logger = logging.getLogger(__name__)
 # Also how often lost chunks are looked for, at least.
 RECEIVE_BLOCK_S = 0.1
 WATCH_S = 1.0
+# Without a worker every caller is refused: the first one should be seen soon.
+WATCH_NOBODY_S = 0.1
 
 
 class Gateway(Protocol):
@@ -278,7 +280,7 @@ class CeleryGateway:
         repeat(lambda: self._watch(client), WATCH_S, self._look_again, self._closed)
         client.close()
 
-    def _watch(self, client: "redis.Redis") -> None:
+    def _watch(self, client: "redis.Redis") -> float | None:
         with self._looking:
             self._looks_begun += 1
         try:
@@ -292,3 +294,4 @@ class CeleryGateway:
             with self._looking:
                 self._looks_ended = self._looks_begun
                 self._looking.notify_all()
+        return None if self._fleet.hosts else WATCH_NOBODY_S

@@ -14,17 +14,21 @@ RETRY_S = 0.2
 
 
 def repeat(
-    step: Callable[[], None], every_s: float, wake: threading.Event, closed: threading.Event
+    step: Callable[[], float | None],
+    every_s: float,
+    wake: threading.Event,
+    closed: threading.Event,
 ) -> None:
     """Call `step` every `every_s` seconds, and when `wake` is set, until `closed` is.
 
-    Where it fails it is called again soon; while it does, each kind of failure is logged once.
+    It may return another number of seconds until the next time. Where it fails it is called again
+    soon; while it does, each kind of failure is logged once.
     """
     told: set[type[Exception]] = set()
     while not closed.is_set():
         try:
-            step()
-            pause_s = every_s
+            asked_s = step()
+            pause_s = every_s if asked_s is None else asked_s
             told.clear()
         except Exception as error:  # noqa: BLE001 - a thread that ends would strand its callers
             if type(error) not in told:

@@ -8,7 +8,7 @@ import pytest
 
 from app import fleet, logs
 from app.errors import ModelUnavailable, ServingError
-from app.inference.gateway import CeleryGateway
+from app.inference.gateway import WATCH_S, CeleryGateway
 from app.settings import Logging
 from tests.integration.hand import REF, chunk, host, result
 from tests.waiting import eventually
@@ -146,3 +146,13 @@ def test_nothing_is_started_before_first_use(settings):
     assert gateway._threads == []
 
     gateway.close()
+
+
+def test_fleet_is_looked_at_often_while_nobody_is_in_it(gateway, client):
+    """Else callers would be told that there is no worker for up to a second more."""
+    with client.monitor() as monitor:
+        gateway.nudge()
+        commands = (one for one in monitor.listen() if one["command"] == "TIME")
+        first, *_, fourth = (next(commands)["time"] for _ in range(4))
+
+    assert fourth - first < WATCH_S
