@@ -6,6 +6,7 @@ from typing import Any
 
 from app.api.gate import CUT_OFF, MAX_DRAINED_BYTES
 from app.errors import BodyTooLarge, MalformedBody
+from app.expiry import Expiry
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -26,9 +27,7 @@ class Patience:
     def __init__(self, limit_s: float = MAX_PAUSE_S) -> None:
         self._limit_s = limit_s
         self._loop: asyncio.AbstractEventLoop | None = None
-        # Since when each task waits, by the clock of the loop; who waits longest comes first.
-        self._waiting: dict[Any, float] = {}
-        self._is_looking = False
+        self._expiry: Any = None
 
     def __enter__(self) -> None:
         loop, task = self._loop, asyncio.current_task(self._loop)
@@ -36,30 +35,15 @@ class Patience:
             # The first one here, or on another loop.
             loop = self._loop = asyncio.get_running_loop()
             task = asyncio.current_task(loop)
-            self._waiting, self._is_looking = {}, False
-        self._waiting[task] = loop.time()
-        if not self._is_looking:
-            self._look(loop)
+            self._expiry = Expiry(loop, self._limit_s, asyncio.Task.cancel)
+        self._expiry.begin(task)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         task: Any = asyncio.current_task(self._loop)
-        is_too_late = self._waiting.pop(task, None) is None
+        is_too_late = not self._expiry.end(task)
         # Whoever is still among those that wait was cancelled by somebody else.
         if kind is asyncio.CancelledError and is_too_late and not task.uncancel():
             raise MalformedBody(f"nothing more of it came for {self._limit_s:g} s") from None
-
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = loop.time()
-        self._is_looking = False
-        while self._waiting:
-            task, since = next(iter(self._waiting.items()))
-            left_s = since + self._limit_s - now
-            if left_s > 0:
-                self._is_looking = True
-                loop.call_later(left_s, self._look, loop)
-                return
-            del self._waiting[task]
-            task.cancel()
 
 
 def whole(receive: Receive, patience: Patience) -> Callable[[], Awaitable[Message]]:

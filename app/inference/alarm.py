@@ -8,6 +8,8 @@ import asyncio
 import threading
 from collections import deque
 
+from app.expiry import Expiry
+
 # After so many the loop looks at what came meanwhile: who is refused, or asks whether the process
 # is alive, waits for so many answers and not for all that there are.
 MAX_AT_ONCE = 64
@@ -47,10 +49,27 @@ class Wakeups:
             self.loop.call_soon(self._finish)
 
 
-class Here(threading.local):
-    """The wake-ups of the loop that runs in this thread; holds on to no loop but the last one."""
+class Waits:
+    """All alarms of one event loop."""
 
-    wakeups: Wakeups | None = None
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.wakeups = Wakeups(loop)
+        # By seconds. They are few: what is configured, and the whole seconds that callers ask for.
+        self._expiries: dict[float, Expiry[asyncio.Future[None]]] = {}
+
+    def expiry(self, timeout_s: float) -> "Expiry[asyncio.Future[None]]":
+        """What ends those that wait so long."""
+        expiry = self._expiries.get(timeout_s)
+        if expiry is None:
+            expiry = self._expiries[timeout_s] = Expiry(self.loop, timeout_s, finish)
+        return expiry
+
+
+class Here(threading.local):
+    """The alarms of the loop that runs in this thread; holds on to no loop but the last one."""
+
+    waits: Waits | None = None
 
 
 _here = Here()
@@ -59,27 +78,28 @@ _here = Here()
 class Alarm:
     """One-shot: one coroutine waits, any thread sets; made in the coroutine's event loop."""
 
-    __slots__ = ("_future", "_loop", "_wakeups")
+    __slots__ = ("_future", "_waits")
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._future = self._loop.create_future()
-        wakeups = _here.wakeups
-        if wakeups is None or wakeups.loop is not self._loop:
-            wakeups = _here.wakeups = Wakeups(self._loop)
-        self._wakeups = wakeups
+        loop = asyncio.get_running_loop()
+        self._future = loop.create_future()
+        waits = _here.waits
+        if waits is None or waits.loop is not loop:
+            waits = _here.waits = Waits(loop)
+        self._waits = waits
 
     def set(self) -> None:
         """End the wait; from any thread, more than once does no harm."""
-        self._wakeups.put(self._future)
+        self._waits.wakeups.put(self._future)
 
     async def wait(self, timeout_s: float) -> None:
         """Return when set, or after `timeout_s` seconds."""
-        timer = self._loop.call_later(timeout_s, finish, self._future)
+        expiry = self._waits.expiry(timeout_s)
+        expiry.begin(self._future)
         try:
             await self._future
         finally:
-            timer.cancel()
+            expiry.end(self._future)
 
 
 def finish(future: "asyncio.Future[None]") -> None:

@@ -112,6 +112,9 @@ class Slot:
 
     def dismiss_late(self, now: float) -> bool:
         """Answer callers whose deadline has passed; whether the slot is still wanted."""
+        # Nearly every text has one caller, who has time left.
+        if len(self.asks) == 1 and self.asks[0].deadline > now:
+            return True
         late = [ask for ask in self.asks if ask.deadline <= now]
         if not late:
             return True

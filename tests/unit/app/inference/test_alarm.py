@@ -66,15 +66,16 @@ def test_wait_ends_when_the_time_is_up(timeout_s):
     assert max(timeout_s, 0.0) * 0.9 <= run(main())[0] < 10
 
 
-def test_wait_leaves_no_timer_behind():
+def test_waits_share_a_timer():
     async def main():
-        alarm = Alarm()
-        in_thread(alarm.set)
-        await alarm.wait(3600)
-        loop = asyncio.get_running_loop()
-        return [timer for timer in loop._scheduled if not timer.cancelled()]
+        for _ in range(3):
+            alarms = [Alarm() for _ in range(100)]
+            waits = asyncio.gather(*(alarm.wait(3600) for alarm in alarms))
+            in_thread(lambda alarms=alarms: [alarm.set() for alarm in alarms])
+            await waits
+        return len(asyncio.get_running_loop()._scheduled)
 
-    assert run(main())[0] == []
+    assert run(main())[0] == 1
 
 
 def test_many_alarms_are_set_with_one_wake_up():
@@ -173,7 +174,7 @@ def test_alarm_of_a_loop_that_is_closed_does_no_harm_and_keeps_nothing():
     for _ in range(3):
         alarm.set()
 
-    assert not alarm._wakeups._done
+    assert not alarm._waits.wakeups._done
 
 
 def test_loops_that_are_closed_are_let_go_of():
