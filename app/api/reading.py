@@ -15,6 +15,8 @@ DISCONNECT = "http.disconnect"
 # Who sends nothing of a body for so long is refused: a body that goes through Flask holds a thread,
 # and a connection without a sender would be there for ever.
 MAX_PAUSE_S = 60.0
+# And who sends less than this for longer: as Apache's mod_reqtimeout has it.
+MIN_BYTES_PER_S = 500
 
 
 class Patience:
@@ -25,7 +27,7 @@ class Patience:
     """
 
     def __init__(self, limit_s: float = MAX_PAUSE_S) -> None:
-        self._limit_s = limit_s
+        self.limit_s = limit_s
         self._loop: asyncio.AbstractEventLoop | None = None
         self._expiry: Any = None
 
@@ -35,7 +37,7 @@ class Patience:
             # The first one here, or on another loop.
             loop = self._loop = asyncio.get_running_loop()
             task = asyncio.current_task(loop)
-            self._expiry = Expiry(loop, self._limit_s, asyncio.Task.cancel)
+            self._expiry = Expiry(loop, self.limit_s, asyncio.Task.cancel)
         self._expiry.begin(task)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -43,12 +45,30 @@ class Patience:
         is_too_late = not self._expiry.end(task)
         # Whoever is still among those that wait was cancelled by somebody else.
         if kind is asyncio.CancelledError and is_too_late and not task.uncancel():
-            raise MalformedBody(f"nothing more of it came for {self._limit_s:g} s") from None
+            raise MalformedBody(f"nothing more of it came for {self.limit_s:g} s") from None
+
+
+class Pace:
+    """How fast one body comes: `MalformedBody` where that is so slow that nobody waits for it.
+
+    Each may take `limit_s`, and more as long as it keeps up `MIN_BYTES_PER_S`.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self._time = asyncio.get_running_loop().time
+        self._late_at = self._time() + limit_s
+
+    def keep(self, message: Message) -> None:
+        """A piece of the body has come."""
+        self._late_at += len(message.get("body", b"")) / MIN_BYTES_PER_S
+        if self._time() > self._late_at:
+            raise MalformedBody(f"it comes at less than {MIN_BYTES_PER_S} bytes/s")
 
 
 def whole(receive: Receive, patience: Patience) -> Callable[[], Awaitable[Message]]:
     """`receive` for a2wsgi, which takes the end of a connection for that of the body."""
     is_whole = has_stopped = False
+    pace = Pace(patience.limit_s)
 
     # granian's is awaitable, and no coroutine, which a2wsgi needs.
     async def receive_one() -> Message:
@@ -62,6 +82,7 @@ def whole(receive: Receive, patience: Patience) -> Callable[[], Awaitable[Messag
         has_stopped = True
         with patience:
             message = await receive()
+        pace.keep(message)
         has_stopped = message["type"] == DISCONNECT
         if has_stopped:
             raise MalformedBody(CUT_OFF)
@@ -75,12 +96,14 @@ async def gather(message: Message, receive: Receive, patience: Patience, max_byt
     """A body of several pieces, `message` being the first; `BodyTooLarge` or `MalformedBody`."""
     # Not `bytes`: a body of many small pieces would be copied with each of them.
     body = bytearray(message.get("body", b""))
+    pace = Pace(patience.limit_s)
     while message.get("more_body") and len(body) <= max_bytes:
         with patience:
             message = await receive()
+        pace.keep(message)
         body += message.get("body", b"")
     if len(body) > max_bytes:
-        await _drain(message, receive, patience)
+        await _drain(message, receive, patience, pace)
         raise BodyTooLarge(max_bytes)
     if message["type"] == DISCONNECT:
         # The client may be gone, or there and wrong about its chunks: then it gets to see why.
@@ -88,10 +111,11 @@ async def gather(message: Message, receive: Receive, patience: Patience, max_byt
     return bytes(body)
 
 
-async def _drain(message: Message, receive: Receive, patience: Patience) -> None:
+async def _drain(message: Message, receive: Receive, patience: Patience, pace: Pace) -> None:
     # The sender, who reads only when all is sent, gets to see the answer.
     drained = 0
     while message.get("more_body") and drained < MAX_DRAINED_BYTES:
         with patience:
             message = await receive()
+        pace.keep(message)
         drained += len(message.get("body", b""))

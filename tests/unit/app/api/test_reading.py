@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from app.api import create_front
-from app.api.reading import MAX_PAUSE_S, Patience
+from app.api.reading import MAX_PAUSE_S, MIN_BYTES_PER_S, Patience
 from tests.bad_inputs import BATCH, TOO_LARGE
 from tests.unit.app.api.asgi import JSON, Exchange, encode, pieces, scope
 from tests.unit.app.api.test_front_life import turns_until
@@ -115,10 +115,40 @@ class Slow(Exchange):
 
 
 @pytest.mark.parametrize(("pause_s", "status"), [(MAX_PAUSE_S - 1, 200), (MAX_PAUSE_S + 1, 400)])
-def test_limit_is_that_of_one_piece_and_not_of_the_whole_body(front, pause_s, status):
-    slow = Slow(pause_s, scope("/predict", headers=CHUNKED.items()), pieces(BODY[:5], BODY[5:]))
+def test_first_piece_of_a_body_may_take_its_time(front, pause_s, status):
+    slow = Slow(pause_s, scope("/predict", headers=CHUNKED.items()), [*pieces(BODY)[:-1], LAST])
 
     assert slow.ask(front).status == status
+
+
+BIG = BODY.replace(b": ", b":" + b" " * 200 * MIN_BYTES_PER_S)
+LAST = {"type": "http.request", "body": b"", "more_body": False}
+
+
+def slow_pieces(body, number):
+    """`body` in so many pieces of equal size, and then the empty one."""
+    size = -(-len(body) // number)
+    return pieces(*(body[at : at + size] for at in range(0, len(body), size)))
+
+
+@pytest.mark.parametrize("path", ["/predict", THROUGH_FLASK])
+def test_body_that_trickles_is_refused(front, path):
+    """No pause is too long, but nobody waits for ever."""
+    slow = Slow(MAX_PAUSE_S / 4, scope(path, headers=CHUNKED.items()), slow_pieces(BODY, len(BODY)))
+
+    answer = slow.ask(front)
+
+    assert (answer.status, answer.json["code"]) == (400, "malformed_body")
+    assert f"less than {MIN_BYTES_PER_S} bytes/s" in answer.json["detail"]
+    assert slow.now_s <= 2 * MAX_PAUSE_S
+
+
+@pytest.mark.parametrize("path", ["/predict", THROUGH_FLASK])
+def test_large_body_may_take_long_while_it_keeps_coming(front, path):
+    slow = Slow(MAX_PAUSE_S - 1, scope(path, headers=CHUNKED.items()), slow_pieces(BIG, 3))
+
+    assert slow.ask(front).json.get("code") == (None if path == "/predict" else "invalid_fields")
+    assert slow.now_s > 3 * MAX_PAUSE_S
 
 
 def test_who_still_sends_is_read_while_others_have_stopped(impatient):
