@@ -102,7 +102,7 @@ class Lifecycle:
         watchdog = Watchdog(
             sender.pool, self.settings.worker, host.waiting, last_words=jobs.blame_running
         )
-        self._watching = Loop("watchdog", watchdog.step, watchdog.every_s)
+        self._watching = Loop("watchdog", watchdog.watch, watchdog.every_s)
         self._watching.start()
 
     def leave(self, **_: Any) -> None:

@@ -18,6 +18,10 @@ from app.settings import Worker
 logger = logging.getLogger(__name__)
 
 EXIT_HUNG = 70
+# What keeps Python's lock, as a regular expression that backtracks without end does, keeps it from
+# the watchdog too. A thread without Python ends the process so much later, with this.
+EXIT_LOCKED = 1
+LOCKED_S = 5.0
 
 
 class Slots(Protocol):
@@ -63,6 +67,12 @@ class Watchdog:
     def every_s(self) -> float:
         """How often to look, so that a limit is overrun by a quarter at most."""
         return min(1.0, self._limits.hard_limit_s / 4, self._limits.stall_limit_s / 4)
+
+    def watch(self) -> None:
+        """`step`, and have the process ended should there be no next one."""
+        limit_s = self._limits.hard_limit_s + LOCKED_S
+        faulthandler.dump_traceback_later(limit_s, exit=True, file=sys.__stderr__ or 2)
+        self.step()
 
     def step(self) -> None:
         """Look once, and end the process where it hangs."""

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import threading
 from pathlib import Path
 
@@ -57,6 +58,12 @@ def hold(directory, name="hold"):
         started.write(f"{os.getpid()}\n")
     eventually((Path(directory) / f"{name}.release").exists, timeout_s=60)
     return name
+
+
+@app.task(name="faults.keep_lock")
+def keep_lock():
+    """No other thread of Python runs meanwhile, and it takes longer than the universe is old."""
+    re.match(r"(a+)+$", "a" * 100 + "b")
 
 
 @control_command()

@@ -8,6 +8,7 @@ from billiard.exceptions import WorkerLostError
 
 from app.errors import WorkerOutOfMemory
 from app.fleet import read
+from tasks.watchdog import EXIT_HUNG, EXIT_LOCKED
 from tests.integration.workers import FaultyWorker, Sender
 from tests.ports import free_port
 from tests.waiting import eventually
@@ -159,9 +160,21 @@ def test_watchdog_ends_a_worker_whose_task_hangs(tcp_redis, tcp_sender, models_d
     with FaultyWorker(tcp_redis.url, models_dir, env=env) as worker:
         tcp_sender.send("hold", str(tmp_path))
 
-        assert worker.wait() == 70
+        assert worker.wait() == EXIT_HUNG
         assert "worker.hard_limit_s = 1" in worker.logs()
         assert "faults.py" in worker.logs()  # the stack of the hanging task
+
+
+def test_worker_ends_whose_task_keeps_the_lock_of_the_interpreter(
+    tcp_redis, tcp_sender, models_dir
+):
+    """Where the watchdog's own thread cannot run."""
+    env = {"MLSERVE_WORKER__HARD_LIMIT_S": "1"}
+    with FaultyWorker(tcp_redis.url, models_dir, env=env) as worker:
+        tcp_sender.send("keep_lock")
+
+        assert worker.wait(timeout_s=60) == EXIT_LOCKED
+        assert "keep_lock" in worker.logs()
 
 
 def test_watchdog_ends_a_worker_that_takes_nothing(tcp_redis, tcp_sender, models_dir):
@@ -173,7 +186,7 @@ def test_watchdog_ends_a_worker_that_takes_nothing(tcp_redis, tcp_sender, models
         for _ in range(2):
             tcp_sender.send("echo", "never")
 
-        assert worker.wait() == 70
+        assert worker.wait() == EXIT_HUNG
         assert "worker.stall_limit_s = 1" in worker.logs()
 
 
