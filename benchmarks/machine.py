@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import psutil
 
 from benchmarks.paths import ROOT
-from benchmarks.wrk import find_wrk
 
 
 def describe() -> dict[str, Any]:
@@ -20,7 +20,7 @@ def describe() -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "wrk": _output([find_wrk(), "-v"]).split("[")[0].strip(),
+        "wrk": wrk_version(),
         "load_1m": os.getloadavg()[0],
     }
 
@@ -41,6 +41,12 @@ def cpu_model(cpuinfo: str) -> str:
         if key.strip() == "model name":
             return value.strip()
     return platform.processor() or platform.machine()
+
+
+def wrk_version() -> str:
+    """What wrk says of itself; "-" where it is absent: not every benchmark needs it."""
+    found = shutil.which("wrk")
+    return _output([found, "-v"]).split("[")[0].strip() if found else "-"
 
 
 def _text(file: Path) -> str:
