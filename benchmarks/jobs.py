@@ -36,6 +36,7 @@ from benchmarks.floors import bare_loop
 from benchmarks.paths import ROOT, STATE
 from benchmarks.running import Running
 from benchmarks.texts import Texts, load_texts
+from cli.benchmark import percentile
 
 PORT = 18_900
 PROCESSES = 2
@@ -157,10 +158,10 @@ def latency(plan: Plan, url: str, texts: Texts, jobs: Jobs) -> None:
         job_id = jobs.submit(plan.large_texts)
         beside = latencies_ms(url, texts, plan.latency_s)
         jobs.cancel(job_id)
-        ratios.append(_p99(beside) / _p99(without))
+        ratios.append(percentile(beside, 0.99) / percentile(without, 0.99))
         for name, found in (("without", without), ("beside a job", beside)):
-            middle = found[len(found) // 2]
-            print(f"  {name:13} p50 {middle:6.1f}  p99 {_p99(found):6.1f}  max {found[-1]:6.1f} ms")
+            middle, late = percentile(found, 0.5), percentile(found, 0.99)
+            print(f"  {name:13} p50 {middle:6.1f}  p99 {late:6.1f}  max {found[-1]:6.1f} ms")
     print(f"latency: p99 beside a job is {statistics.median(ratios):.1f} times that without\n")
 
 
@@ -190,10 +191,6 @@ def watch(running: Running, action: Callable[[], object]) -> dict[str, int]:
         done.set()
         thread.join()
     return largest
-
-
-def _p99(found: list[float]) -> float:
-    return found[int(0.99 * (len(found) - 1))]
 
 
 def main() -> None:

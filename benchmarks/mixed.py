@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.open_loop import TIMEOUT_S, ask
 from benchmarks.texts import Texts
+from cli.benchmark import percentile
 
 MIX = 5
 SHORT_WORDS = (4, 22)
@@ -69,8 +70,7 @@ def closed_loop(
 def _percentiles(ordered: list[float]) -> dict[str, float]:
     if not ordered:
         return {}
-    last = len(ordered) - 1
-    return {f"p{share}_ms": ordered[int(share / 100 * last)] * 1000 for share in (50, 99)}
+    return {f"p{share}_ms": percentile(ordered, share / 100) * 1000 for share in (50, 99)}
 
 
 async def _all(

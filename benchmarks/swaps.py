@@ -31,6 +31,7 @@ from benchmarks.running import Running
 from benchmarks.servers.model import Model
 from benchmarks.texts import Cursor, Texts, load_texts, text_file
 from benchmarks.wrk import Load
+from cli.benchmark import percentile
 
 PORT = 19_100
 PROCESSES = 2
@@ -104,7 +105,7 @@ class Verdict(NamedTuple):
     def p99_ms(self) -> float:
         """Of the time from when a request was due to its answer."""
         took = sorted(answer.took_s for answer in self.answers)
-        return took[int(0.99 * (len(took) - 1))] * 1000
+        return percentile(took, 0.99) * 1000
 
     def line(self, title: str) -> str:
         """For people."""

@@ -1,5 +1,6 @@
 """Medians over rounds, usage per request, targets, and the page that shows them."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -9,8 +10,11 @@ from hypothesis import strategies as st
 from benchmarks.compare import rows
 from benchmarks.floors import added
 from benchmarks.medians import combine, over_rounds
+from benchmarks.mixed import _percentiles
+from benchmarks.open_loop import Answer
 from benchmarks.report import figure, markdown
 from benchmarks.scenarios import best_rate, judge_overload
+from benchmarks.swaps import Verdict
 from benchmarks.targets import TARGETS, judge
 from benchmarks.usage import Process, Usage, per_request, role_of, spent_s
 
@@ -221,3 +225,12 @@ def test_comparison_has_what_both_runs_measured() -> None:
 
 def test_loops_of_several_processes_add_up() -> None:
     assert added([{"1": 10.0, "32": 50.0}, {"1": 11.0, "32": 51.0}]) == {"1": 21.0, "32": 101.0}
+
+
+def test_percentiles_of_all_benchmarks_are_those_of_the_command() -> None:
+    took_s = [number / 1000 for number in range(1, 11)]
+    answers = [Answer(number, 200, b"", 0.0, took) for number, took in enumerate(took_s)]
+
+    # The smallest value that 99 % do not exceed: of ten, the largest.
+    assert Verdict(answers, Counter(), Counter(), []).p99_ms == pytest.approx(10)
+    assert _percentiles(took_s) == pytest.approx({"p50_ms": 5, "p99_ms": 10})
