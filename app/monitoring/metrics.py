@@ -120,8 +120,7 @@ class Metrics:
         )
         self.rejected = counter(
             "mlserve_rejected_total",
-            "Requests refused at once because nobody could answer them in time, by the code in"
-            " their body.",
+            "Requests refused for want of workers, room or Redis, by the code in their body.",
             ("reason",),
         )
 
