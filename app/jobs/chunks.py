@@ -22,9 +22,6 @@ from app.jobs.records import Claim, JobSpec, Status, Ticket
 from app.settings import Models
 
 MAX_ATTEMPTS = 3
-# What one text can cost: a worker that computed it among others, and those that were lost while it
-# was the one that they computed.
-MAX_LOST_WORKERS = 1 + MAX_ATTEMPTS
 # A chunk whose version has an unknown pace, and what near the end of a job none need be below.
 FIRST_CHUNK_TEXTS = 64
 MAX_CHUNK_TEXTS = 10_000

@@ -9,7 +9,6 @@ import pytest
 from celery.exceptions import TaskRevokedError
 
 from app.fleet import read
-from app.jobs.chunks import MAX_LOST_WORKERS
 from app.jobs.keys import JOBS_KEY
 from app.models.base import Batching
 from app.models.catalog import read_manifest
@@ -25,6 +24,7 @@ from tests.integration.jobs import (
 )
 from tests.models import edit_manifest
 from tests.processes import RedisServer, side_by_side
+from tests.unit.app.jobs.jobs import MAX_LOST_WORKERS
 from tests.waiting import eventually
 
 SECONDS = threading.Event()

@@ -4,7 +4,7 @@ import random
 
 from app.contract import Failure
 from app.jobs.blobs import encode_results
-from app.jobs.chunks import Chunks
+from app.jobs.chunks import MAX_ATTEMPTS, Chunks
 from app.jobs.keys import job_key
 from app.jobs.ledger import Ledger
 from app.jobs.records import JobSpec
@@ -13,6 +13,9 @@ from app.settings import Jobs
 
 SPEC = JobSpec(ref="tiny-v1", digest="d" * 64, labels=["no", "yes"], queue="jobs.cpu")
 LEASE_S = 35.0
+# What one text can cost: a worker that computed it among others, and those that were lost while it
+# was the one that they computed.
+MAX_LOST_WORKERS = 1 + MAX_ATTEMPTS
 BAD = Failure("text_failed", "bad")
 
 

@@ -8,7 +8,6 @@ from app.jobs.chunks import (
     GRACE_S,
     MAX_ATTEMPTS,
     MAX_CHUNK_TEXTS,
-    MAX_LOST_WORKERS,
     RESEND_S,
     UNHELD_S,
     Chunks,
@@ -18,6 +17,7 @@ from app.jobs.keys import job_key
 from app.settings import Models
 from tests.unit.app.jobs.jobs import (
     LEASE_S,
+    MAX_LOST_WORKERS,
     as_another_version_wrote,
     begin,
     commit,
