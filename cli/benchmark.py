@@ -16,6 +16,7 @@ import click
 
 from app.errors import RequestRefused, ServingError
 from cli.options import Call, print_table, verb
+from cli.records import column_option
 from cli.sources import Source, open_source
 from cli.texts import made_up_texts, read_texts, slices
 
@@ -55,9 +56,9 @@ class Measured:
     "--file",
     "path",
     type=click.Path(path_type=Path),
-    help="Texts to send: a line each, or a CSV or TSV.",
+    help="Texts to send: a text a line, or a CSV, TSV or JSON lines.",
 )
-@click.option("--column", help="The column of the CSV or TSV that has the texts.")
+@column_option
 @click.option("--local", is_flag=True, help="Measure the model alone, in this process.")
 @verb
 def benchmark(  # noqa: PLR0913 - one parameter for each option

@@ -6,13 +6,9 @@ from pathlib import Path
 import click
 
 from cli.jobs import Job, Jobs
-from cli.options import Call, verb
+from cli.options import Call, model_option, verb
 from cli.records import Source, column_option
 from cli.upload import Upload, Wanted
-
-model_option = click.option(
-    "--model", metavar="REF", help="sentiment-v2, sentiment or v2 (default: default_model)."
-)
 
 
 def _pairs(

@@ -16,6 +16,10 @@ from app.settings import Settings
 
 MAX_WHOLE_CHARS = 20
 
+model_option = click.option(
+    "--model", metavar="REF", help="sentiment-v2, sentiment or v2 (default: default_model)."
+)
+
 
 @dataclass(frozen=True)
 class Call:

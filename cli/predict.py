@@ -6,8 +6,7 @@ from typing import Any
 import click
 
 from cli.bulk import Task, predict_by_job, predict_locally
-from cli.job_submit import model_option
-from cli.options import Call, print_table, verb
+from cli.options import Call, model_option, print_table, verb
 from cli.records import Source, column_option
 from cli.sources import Row, open_source
 from cli.texts import read_texts
