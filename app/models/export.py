@@ -12,17 +12,17 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import yaml
 
 from app.errors import ExportRefused, LibraryMissing
 from app.models import golden
-from app.models.base import Artifact, Manifest, Ref, StepSpec
-from app.models.catalog import MANIFEST_FILE, Entry
+from app.models.base import Manifest, Ref, StepSpec
+from app.models.catalog import Entry
 from app.models.formats import format_module
 from app.models.loader import WARM_UP_TEXTS, LoadedModel, load, read_artifacts
+from app.models.manifest_file import pin, write_manifest
+from app.models.reference import REFERENCE_FILE
 from app.preprocessing.pipeline import FEATURE_STEPS
 from app.settings import Limits
-from app.training.write import pin
 
 SOURCES = ("skops", "joblib")
 MODEL_FILE = "model.onnx"
@@ -117,14 +117,13 @@ def _manifest(
     found = [str(name) for name in estimator.classes_.tolist()]
     # The graph has the columns of the estimator, whatever the order of the labels was.
     labels = found if sorted(found) == sorted(original.labels) else original.labels
-    artifacts: list[Artifact] = pin(contents)
     return msgspec.structs.replace(
         original.manifest,
         version=version,
         format="onnx",
         labels=labels,
         device="cpu",
-        artifacts=artifacts,
+        artifacts=pin(contents),
         pipeline=steps,
         libraries={},
     )
@@ -133,11 +132,10 @@ def _manifest(
 def _write(target: Path, manifest: Manifest, contents: Mapping[str, bytes], source: Path) -> None:
     for file, content in contents.items():
         (target / file).write_bytes(content)
-    for companion in (golden.GOLDEN_FILE, "reference.json"):
+    for companion in (golden.GOLDEN_FILE, REFERENCE_FILE):
         if (source / companion).exists():
             shutil.copyfile(source / companion, target / companion)
-    described = yaml.safe_dump(msgspec.to_builtins(manifest), sort_keys=False, allow_unicode=True)
-    (target / MANIFEST_FILE).write_text(described, encoding="utf-8")
+    write_manifest(target, manifest)
 
 
 def _words(estimator: Any) -> list[str]:

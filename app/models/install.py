@@ -12,9 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import msgspec
-import yaml
-
 from app.errors import (
     ArtifactInvalid,
     ArtifactUnsafe,
@@ -29,13 +26,16 @@ from app.models.archives import is_archive, unpack
 from app.models.base import NAME_PATTERN, VERSION_PATTERN, Manifest, Ref, check_name
 from app.models.catalog import MANIFEST_FILE, Entry, read_manifest
 from app.models.directory import keep_name_resolvable
+from app.models.golden import GOLDEN_FILE
 from app.models.guard import only_model_errors
 from app.models.hugging_face_directory import describe
 from app.models.loader import load, read_artifacts
+from app.models.manifest_file import write_manifest
+from app.models.reference import REFERENCE_FILE
 from app.settings import Limits
 
 # What a version may hold beside its manifest and the artifacts that the manifest pins.
-COMPANIONS = ("reference.json", "golden.jsonl", "README.md")
+COMPANIONS = (REFERENCE_FILE, GOLDEN_FILE, "README.md")
 NO_MANIFEST = "the file is missing (a Hugging Face directory needs a name: --name)"
 
 
@@ -86,8 +86,7 @@ def _collect(path: Path, staging: Path, limits: Limits, ref: Ref | None) -> None
 
 def _describe(path: Path, staging: Path, limits: Limits, ref: Ref) -> None:
     manifest = describe(path, ref)
-    described = yaml.safe_dump(msgspec.to_builtins(manifest), sort_keys=False, allow_unicode=True)
-    (staging / MANIFEST_FILE).write_text(described, encoding="utf-8")
+    write_manifest(staging, manifest)
     # Beside these there may be checkpoints, slow tokenizers and what else training has left.
     for file in sorted(_pinned(manifest)):
         _copy(path / file, staging / file, limits.max_artifact_bytes)

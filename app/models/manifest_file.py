@@ -1,11 +1,13 @@
-"""Worker process. Writes one value into a model.yaml, and leaves all else in it as it was.
+"""Worker process. Writes a model.yaml, or one value into it, and leaves all else in it as it was.
 
-Comments, order and style of the file are its author's: the text is changed in one place, and what
-comes out must say the same as before but for that value.
+Comments, order and style of a file that is changed are its author's: the text is changed in one
+place, and what comes out must say the same as before but for that value.
 """
 
+import hashlib
 import os
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,26 @@ import msgspec
 import yaml
 
 from app.errors import ManifestInvalid
-from app.models.base import Manifest
+from app.models.base import Artifact, Manifest
 from app.models.catalog import MANIFEST_FILE, YamlLoader, read_manifest
 
 BLOCK, KEY, COST = "batching", "max_batch_tokens", "cost"
+
+
+def pin(artifacts: Mapping[str, bytes]) -> list[Artifact]:
+    """The manifest's rows for these file contents."""
+    return [
+        Artifact(file=file, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+        for file, content in artifacts.items()
+    ]
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write the manifest of the version in `path`, where nobody reads it yet."""
+    described = yaml.safe_dump(
+        msgspec.to_builtins(manifest), sort_keys=False, allow_unicode=True, width=100
+    )
+    (path / MANIFEST_FILE).write_text(described, encoding="utf-8")
 
 
 def set_max_batch_tokens(path: Path, tokens: int) -> Manifest:

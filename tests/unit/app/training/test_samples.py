@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from app.models.base import Ref
-from app.models.catalog import Catalog
+from app.models.catalog import Catalog, read_manifest
 from app.models.golden import DEFAULT_TOLERANCE, GOLDEN_FILE, decode
 from app.models.loader import load
+from app.models.manifest_file import write_manifest
 from app.models.reference import REFERENCE_FILE, Reference
 from app.settings import Limits
 from app.training.golden import MAX_TEXTS
@@ -17,6 +18,12 @@ from app.training.split import is_held_out
 
 ROOT = Path(__file__).parents[4]
 MAX_BYTES = 5_000_000
+# What caches, jobs and installed copies of them go by.
+DIGESTS = {
+    "v1": "8d3d11049a88c3d89dafa28a763e7bd0a30a58cc04f84c75440ac8111d5233d7",
+    "v2": "c64a408a2a9eed91482db9f8c7df635cb524db1fc4c19dc074750c79fa698907",
+    "v3": "2e0901fcea660108f8ccccd96b09808ad66bc82769724d373908db78a98713a1",
+}
 ROWS = [
     msgspec.json.decode(line, type=dict[str, str])
     for line in (ROOT / "tests/data/held_out.jsonl").read_bytes().splitlines()
@@ -53,6 +60,16 @@ def test_sample_is_small_and_has_its_reference(version):
     assert reference.held_out_texts == entry.manifest.metadata.training_data.held_out_texts
     assert sum(reference.confidence.counts) == reference.held_out_texts
     assert sum(reference.characters.counts) == reference.training_texts
+
+
+@pytest.mark.parametrize(("version", "digest"), DIGESTS.items())
+def test_sample_keeps_its_digest_when_its_manifest_is_written_again(version, digest, tmp_path):
+    manifest = sample(version).manifest
+
+    write_manifest(tmp_path, manifest)
+
+    assert manifest.digest == digest
+    assert read_manifest(tmp_path) == manifest
 
 
 def test_default_sample_is_the_best_one():

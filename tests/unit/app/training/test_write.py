@@ -8,8 +8,9 @@ import pytest
 from app.errors import VersionExists
 from app.models.base import Manifest, Metadata
 from app.models.catalog import read_manifest
+from app.models.manifest_file import pin
 from app.models.reference import REFERENCE_FILE, Histogram, Reference
-from app.training.write import pin, write
+from app.training.write import write
 
 BINS = Histogram(edges=[0], counts=[1])
 REFERENCE = Reference(
