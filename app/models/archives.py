@@ -17,7 +17,7 @@ from app.models.guard import only_model_errors
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 MAX_MEMBERS = 1_000
 MAX_RATIO = 200
-# Below this a high ratio is harmless.
+# Below this a high ratio is harmless, and an array of equal numbers has one.
 MIN_RATIO_BYTES = 16 << 20
 COPY_BYTES = 1 << 20
 
@@ -39,6 +39,11 @@ def is_archive(path: Path) -> bool:
     return path.name.endswith(SUFFIXES)
 
 
+def max_inflated_bytes(size_bytes: int, max_bytes: int) -> int:
+    """What an archive of so many bytes may inflate to, `max_bytes` at most."""
+    return min(max_bytes, max(MIN_RATIO_BYTES, MAX_RATIO * size_bytes))
+
+
 def unpack(path: Path, into: Path, max_bytes: int) -> None:
     """Write the files of the archive's one directory (or of its top level) into `into`.
 
@@ -46,7 +51,7 @@ def unpack(path: Path, into: Path, max_bytes: int) -> None:
     many members or more than `max_bytes` altogether; `ArtifactInvalid` where it cannot be read.
     """
     with only_model_errors(path.name), _opened(path) as (members, opener):
-        allowed = min(max_bytes, max(MIN_RATIO_BYTES, MAX_RATIO * path.stat().st_size))
+        allowed = max_inflated_bytes(path.stat().st_size, max_bytes)
         for member in _flat(_checked(members, allowed, path.name), path.name):
             _write(member, opener, into / member.path.name)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from app.errors import ArtifactUnsafe
+from app.models.archives import max_inflated_bytes
 from app.models.base import Manifest, Predictor
 from app.models.estimators import check_manifest, tame, to_predictor
 from app.models.skops_io import UntrustedTypesFoundException, loads
@@ -25,9 +26,6 @@ ALLOWED_TYPES = (
 
 MAX_ENTRIES = 10_000
 MAX_INFLATED_BYTES = 2 << 30
-MAX_RATIO = 200
-# Below this a high ratio is harmless, and an array of equal numbers has one.
-MIN_RATIO_BYTES = 16 << 20
 MAX_SCHEMA_BYTES = 256 << 20
 MAX_SCHEMA_DEPTH = 200
 SCHEMA = "schema.json"
@@ -84,7 +82,7 @@ def _check_zip(archive: zipfile.ZipFile, size_bytes: int, ref: str) -> dict[str,
 
 
 def _check_ratio(inflated: int, size_bytes: int, ref: str) -> None:
-    allowed = min(MAX_INFLATED_BYTES, max(MIN_RATIO_BYTES, MAX_RATIO * size_bytes))
+    allowed = max_inflated_bytes(size_bytes, MAX_INFLATED_BYTES)
     if inflated > allowed:
         raise ArtifactUnsafe(
             ref, f"{size_bytes} bytes would inflate to {inflated}, allowed are {allowed}"
