@@ -2,11 +2,20 @@
 
 import hashlib
 import re
-from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeVar,
+    runtime_checkable,
+)
 
 import msgspec
 
-from app.errors import UnsafePath
+from app.errors import ManifestInvalid, UnsafePath
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 # A version has no dash, so that `name-version` can be read back from its last dash.
@@ -46,6 +55,9 @@ def check_name(text: str, pattern: str = NAME_PATTERN) -> str:
 
 class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A block of a manifest: immutable, and closed against unknown keys."""
+
+
+Options = TypeVar("Options", bound=Document)
 
 
 class Artifact(Document, frozen=True, kw_only=True):
@@ -168,6 +180,14 @@ class Manifest(Document, frozen=True, kw_only=True):
         if self.problem_type != SINGLE_LABEL:
             decisive.append(self.problem_type)
         return decisive
+
+
+def architecture_as(options: type[Options], manifest: Manifest) -> Options:
+    """The `architecture` of a manifest as what its format knows; `ManifestInvalid` otherwise."""
+    try:
+        return msgspec.convert(manifest.architecture, options)
+    except msgspec.ValidationError as error:
+        raise ManifestInvalid(str(manifest.ref), f"architecture: {error}") from error
 
 
 def _sha256(decisive: list[Any]) -> str:

@@ -7,14 +7,13 @@ after the step `subword_ids`), or features (one float tensor, after another feat
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
-import msgspec
 import numpy as np
 import onnx
 import onnxruntime
 from google.protobuf.message import Message
 
 from app.errors import ArtifactInvalid, ArtifactUnsafe, ManifestInvalid
-from app.models.base import Document, Manifest, Predictor
+from app.models.base import Document, Manifest, Predictor, architecture_as
 from app.preprocessing.subwords import TokenizedTexts
 
 # Operators that onnxruntime brings; those of any other domain would need a library.
@@ -48,7 +47,7 @@ class OnnxPredictor:
     device = "cpu"
 
     def __init__(self, session: Any, manifest: Manifest) -> None:
-        options = _options(manifest)
+        options = architecture_as(Options, manifest)
         self._session = session
         self._labels = len(manifest.labels)
         self._feed = _feed(session.get_inputs(), options, str(manifest.ref))
@@ -124,13 +123,6 @@ def _check_tensor(tensor: Any, ref: str) -> None:
         raise ArtifactUnsafe(ref, f"tensor {tensor.name[:100]} has {said}; save it in one file")
     if tensor.data_type in FLOAT_TENSORS and np.isnan(onnx.numpy_helper.to_array(tensor)).any():
         raise ArtifactInvalid(ref, f"tensor {tensor.name[:100]} holds NaN")
-
-
-def _options(manifest: Manifest) -> Options:
-    try:
-        return msgspec.convert(manifest.architecture, Options)
-    except msgspec.ValidationError as error:
-        raise ManifestInvalid(str(manifest.ref), f"architecture: {error}") from error
 
 
 def _feed(inputs: list[Any], options: Options, ref: str) -> Feed:

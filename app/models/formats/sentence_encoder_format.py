@@ -7,14 +7,13 @@ The first artifact is the encoder (safetensors, with config.json and tokenizer.j
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import msgspec
 import numpy as np
 import safetensors.torch
 import torch
 from scipy.special import expit, softmax
 
 from app.errors import ArtifactInvalid, ManifestInvalid
-from app.models.base import Document, Manifest, Predictor
+from app.models.base import Document, Manifest, Predictor, architecture_as
 from app.models.hugging_face import Encoder, load_encoder, no_answers
 from app.preprocessing.subwords import TokenizedTexts
 
@@ -37,7 +36,7 @@ class SentencePredictor:
     ) -> None:
         self.device, self.pads = encoder.device, encoder.pads
         self._encoder = encoder
-        self._options = _options(manifest)
+        self._options = architecture_as(Options, manifest)
         self._weight, self._bias = (head[name].double().numpy() for name in ("weight", "bias"))
         self._sums_to_one = manifest.sums_to_one
 
@@ -85,13 +84,6 @@ def pool(vectors: torch.Tensor, mask: torch.Tensor, options: Options) -> torch.T
         weights = mask.unsqueeze(2).to(vectors.dtype)
         pooled = (vectors * weights).sum(1) / weights.sum(1)
     return torch.nn.functional.normalize(pooled, dim=1) if options.normalize else pooled
-
-
-def _options(manifest: Manifest) -> Options:
-    try:
-        return msgspec.convert(manifest.architecture, Options)
-    except msgspec.ValidationError as error:
-        raise ManifestInvalid(str(manifest.ref), f"architecture: {error}") from error
 
 
 def _check_head(head: Mapping[str, torch.Tensor], shape: tuple[int, int], ref: str) -> None:
