@@ -13,10 +13,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from app.errors import ExportRefused, LibraryMissing
+from app.errors import ExportRefused
 from app.models import golden
 from app.models.base import Manifest, Ref, StepSpec
 from app.models.catalog import Entry
+from app.models.extras import import_optional
 from app.models.formats import format_module
 from app.models.loader import WARM_UP_TEXTS, LoadedModel, load, read_artifacts
 from app.models.manifest_file import pin, write_manifest
@@ -25,6 +26,7 @@ from app.preprocessing.pipeline import FEATURE_STEPS
 from app.settings import Limits
 
 SOURCES = ("skops", "joblib")
+EXTRAS = {"skl2onnx": "onnx", "onnx": "onnx"}
 MODEL_FILE = "model.onnx"
 # The graph computes in double precision. What an estimator that keeps its weights in single
 # precision (sentiment-v2) gives differs by its own rounding: measured up to 6e-5.
@@ -68,17 +70,14 @@ def export(entry: Entry, target: Path, version: str, limits: Limits) -> tuple[Ma
 
 def _convert(estimator: Any, original: LoadedModel, steps: list[StepSpec]) -> bytes:
     """The graph; a step may be added that takes over what it does not do."""
-    try:
-        from skl2onnx import to_onnx
-        from skl2onnx.common.data_types import DoubleTensorType, StringTensorType
-    except ModuleNotFoundError as error:
-        raise LibraryMissing(str(error.name), "onnx") from error
+    to_onnx = import_optional("skl2onnx", EXTRAS).to_onnx
+    tensors = import_optional("skl2onnx.common.data_types", EXTRAS)
     portable, options = copy.deepcopy(estimator), dict[int, dict[str, Any]]()
     if steps and steps[-1].step in FEATURE_STEPS:
         columns = original.pipeline.extract(WARM_UP_TEXTS).shape[1]
-        types = [("features", DoubleTensorType([None, columns]))]
+        types = [("features", tensors.DoubleTensorType([None, columns]))]
     else:
-        types = [("text", StringTensorType([None, 1]))]
+        types = [("text", tensors.StringTensorType([None, 1]))]
         _prepare_words(portable, options, steps)
     options[id(_classifier(portable))] = {"zipmap": False}
     if hasattr(portable, "flatten_transform"):

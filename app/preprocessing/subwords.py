@@ -11,9 +11,11 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from app.errors import LibraryMissing, ManifestInvalid
+from app.errors import ManifestInvalid
+from app.models.extras import import_optional
 
 STEP = "subword_ids"
+EXTRAS = {"tokenizers": "transformers"}
 
 
 class TokenizedTexts:
@@ -96,14 +98,11 @@ def subword_ids(
 
     `LibraryMissing` where tokenizers is not installed.
     """
-    try:
-        from tokenizers import Tokenizer
-    except ModuleNotFoundError as error:
-        raise LibraryMissing("tokenizers", "transformers") from error
+    tokenizers = import_optional("tokenizers", EXTRAS)
     if not isinstance(artifact, dict):
         raise ManifestInvalid(STEP, "artifact: not the tokenizer.json of a fast tokenizer")
     with no_panic():
-        tokenizer = Tokenizer.from_str(msgspec.json.encode(artifact).decode())
+        tokenizer = tokenizers.Tokenizer.from_str(msgspec.json.encode(artifact).decode())
     return SubwordIds(tokenizer, max_tokens)
 
 

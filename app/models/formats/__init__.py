@@ -5,11 +5,11 @@ of the version's artifacts by file name; those that can also hold a feature extr
 `load_object(artifact_bytes, ref)`.
 """
 
-import importlib
-from types import ModuleType
+from typing import Any
 
-from app.errors import LibraryMissing, ManifestInvalid
+from app.errors import ManifestInvalid
 from app.models.base import Manifest
+from app.models.extras import import_optional
 
 FORMATS = {
     "skops": "app.models.formats.skops_format",
@@ -20,7 +20,7 @@ FORMATS = {
     "sentence_encoder": "app.models.formats.sentence_encoder_format",
 }
 # Libraries that an installation may lack, and the extra of this package that brings them.
-OPTIONAL = {
+EXTRAS = {
     "torch": "torch",
     "safetensors": "torch",
     "transformers": "transformers",
@@ -29,7 +29,7 @@ OPTIONAL = {
 }
 
 
-def format_module(manifest: Manifest) -> ModuleType:
+def format_module(manifest: Manifest) -> Any:
     """The module that loads this manifest's format; imports its libraries on first use.
 
     Raises `ManifestInvalid` with the formats that exist, `LibraryMissing` with what to install.
@@ -37,10 +37,4 @@ def format_module(manifest: Manifest) -> ModuleType:
     if manifest.format not in FORMATS:
         known = ", ".join(FORMATS)
         raise ManifestInvalid(str(manifest.ref), f"unknown format {manifest.format!r}: {known}")
-    try:
-        return importlib.import_module(FORMATS[manifest.format])
-    except ModuleNotFoundError as error:
-        library = (error.name or "").partition(".")[0]
-        if library not in OPTIONAL:
-            raise
-        raise LibraryMissing(library, OPTIONAL[library]) from error
+    return import_optional(FORMATS[manifest.format], EXTRAS)

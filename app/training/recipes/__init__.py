@@ -4,13 +4,12 @@ A recipe module has `train(rows, seed, progress) -> Trained`. It sees the traini
 what it chooses (features, strengths, epochs) it chooses by cross-validation inside that part.
 """
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from app.errors import LibraryMissing
 from app.models.base import Batching, StepSpec
+from app.models.extras import import_optional
 from app.training.data import Labelled
 
 if TYPE_CHECKING:  # the command line lists the recipes without loading scikit-learn
@@ -23,8 +22,8 @@ RECIPES = {
     "minilm-logreg": "app.training.recipes.minilm",
 }
 
-# Which extra of this package installs them.
-OPTIONAL_LIBRARIES = {"torch": "torch", "safetensors": "torch", "transformers": "minilm"}
+# Libraries that an installation may lack, and the extra of this package that brings them.
+EXTRAS = {"torch": "torch", "safetensors": "torch", "transformers": "minilm"}
 
 # Called with the name of a stage and the share of the whole training that is done, 0 to 1.
 Progress = Callable[[str, float], None]
@@ -62,12 +61,5 @@ class Recipe(Protocol):
 
 def recipe(name: str) -> Recipe:
     """The recipe of that name in `RECIPES`; `LibraryMissing` where it needs an absent library."""
-    try:
-        module: Any = importlib.import_module(RECIPES[name])
-    except ModuleNotFoundError as error:
-        library = (error.name or "").partition(".")[0]
-        if library not in OPTIONAL_LIBRARIES:
-            raise
-        raise LibraryMissing(library, OPTIONAL_LIBRARIES[library]) from error
-    found: Recipe = module
+    found: Recipe = import_optional(RECIPES[name], EXTRAS)
     return found
