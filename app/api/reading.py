@@ -6,7 +6,7 @@ from typing import Any
 
 from app.api.gate import CUT_OFF, MAX_DRAINED_BYTES
 from app.errors import BodyTooLarge, MalformedBody
-from app.expiry import Expiry
+from app.inference.expiry import Expiry
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

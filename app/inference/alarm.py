@@ -8,7 +8,7 @@ import asyncio
 import threading
 from collections import deque
 
-from app.expiry import Expiry
+from app.inference.expiry import Expiry
 
 # After so many the loop looks at what came meanwhile: who is refused, or asks whether the process
 # is alive, waits for so many answers and not for all that there are.

@@ -1,4 +1,4 @@
-"""Shared. One timer for the many waits of an event loop that may all last equally long.
+"""API process. One timer for the many waits of an event loop that may all last equally long.
 
 A timer of its own for each of thousands that wait costs more than the rest of waiting, and nearly
 all of them are cancelled.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.expiry import Expiry
+from app.inference.expiry import Expiry
 
 LIMIT_S = 10
 
