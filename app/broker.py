@@ -7,15 +7,18 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import redis
 from celery import Celery
+from kombu.exceptions import OperationalError
 from kombu.transport import TRANSPORT_ALIASES
 
+from app.errors import BrokerUnavailable
 from app.settings import Settings
 
 Role = Literal["api", "worker", "cli"]
@@ -51,6 +54,15 @@ def redis_client(settings: Settings, timeout_s: float | None = None) -> "redis.R
         socket_timeout=timeout_s,
         socket_connect_timeout=min(timeout_s, CONNECT_TIMEOUT_S),
     )
+
+
+@contextmanager
+def broker_errors() -> Iterator[None]:
+    """Turn what redis, kombu and sockets raise into `BrokerUnavailable`."""
+    try:
+        yield
+    except (redis.RedisError, OperationalError, OSError) as error:
+        raise BrokerUnavailable() from error
 
 
 def make_celery(settings: Settings, role: Role) -> Celery:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from app.broker import redis_client
+from app.broker import broker_errors, redis_client
 from app.errors import (
     BrokerUnavailable,
     InvalidFields,
@@ -18,7 +18,6 @@ from app.errors import (
     ModelUnavailable,
     PredictionNotFound,
 )
-from app.inference.gateway import broker_errors
 from app.inference.service import Answer
 from app.jobs.records import Job, Row
 from app.models import reference

@@ -9,9 +9,8 @@ Invariant: every future handed out is resolved or cancelled, also on `close`.
 import logging
 import threading
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any, Protocol
 
 import msgspec
@@ -20,7 +19,7 @@ from celery.states import SUCCESS
 from kombu.exceptions import OperationalError
 
 from app import fleet
-from app.broker import make_celery, redis_client
+from app.broker import broker_errors, make_celery, redis_client
 from app.clock import RedisClock
 from app.contract import (
     MAILBOX_PREFIX,
@@ -84,15 +83,6 @@ def _scope(sent: Sent) -> request_scope:
     """What is logged belongs to this chunk, and to the requests in it."""
     chunk = sent.chunk
     return request_scope(*chunk.request_ids, chunk_id=sent.task_id, ref=chunk.ref)
-
-
-@contextmanager
-def broker_errors() -> Iterator[None]:
-    """Turn what redis, kombu and sockets raise into `BrokerUnavailable`, here and nowhere else."""
-    try:
-        yield
-    except (redis.RedisError, OperationalError, OSError) as error:
-        raise BrokerUnavailable() from error
 
 
 class CeleryGateway:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from celery import Celery
 
-from app.broker import make_celery, redis_client
+from app.broker import broker_errors, make_celery, redis_client
 from app.dispatch import Dispatcher
 from app.errors import (
     BrokerUnavailable,
@@ -22,7 +22,6 @@ from app.errors import (
     SubmissionInProgress,
     SubmissionLost,
 )
-from app.inference.gateway import broker_errors
 from app.inference.service import Predictions
 from app.jobs import results, webhooks
 from app.jobs.chunks import Chunks

@@ -10,10 +10,9 @@ from typing import Any, Protocol
 import msgspec
 
 from app import fleet
-from app.broker import redis_client
+from app.broker import broker_errors, redis_client
 from app.errors import LoadFailed, SwapFailed
 from app.fleet import Fleet
-from app.inference.gateway import broker_errors
 from app.models import rollout
 from app.models.base import Ref
 from app.models.catalog import Catalog

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from app.broker import broker_errors
 from app.errors import (
     JobGone,
     JobNotFound,
@@ -16,7 +17,6 @@ from app.errors import (
     ServingError,
     TaskNotFound,
 )
-from app.inference.gateway import broker_errors
 from app.inference.jobs import BulkJobs
 from app.jobs.answers import answer
 from app.jobs.records import Job, Question, Row

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 import redis
 
-from app.errors import BrokerUnavailable
+from app.broker import broker_errors
 from app.models import reference
 from app.models.catalog import Entry
 from app.models.reference import Known
@@ -51,19 +51,15 @@ class DriftReports:
         """
         known = [_known(entry) for entry in entries]
         keys = [each.key for each in known if each]
-        try:
+        with broker_errors():
             windows = self._windows.read(keys) if keys else {}
-        except (redis.RedisError, OSError) as error:
-            raise BrokerUnavailable() from error
         pairs = zip(entries, known, strict=True)
         return [self._report(entry, each, windows) for entry, each in pairs]
 
     def dropped(self) -> dict[str, int]:
         """How many texts are in no window, by ref; `BrokerUnavailable`."""
-        try:
+        with broker_errors():
             return self._windows.dropped()
-        except (redis.RedisError, OSError) as error:
-            raise BrokerUnavailable() from error
 
     def _report(self, entry: Entry, known: Known | None, windows: dict[str, Window]) -> DriftReport:
         verdict: Verdict = "no_reference"
