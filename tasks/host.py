@@ -17,6 +17,7 @@ from app.contract import Chunk, ChunkResult, HostState, incarnation
 from app.errors import BrokerUnavailable, ModelUnavailable
 from app.inference import engine
 from app.inference.traffic import Traffic
+from app.loop import Loop
 from app.models.attempt import Bounds, resident_bytes
 from app.models.catalog import Catalog
 from app.models.device import Device
@@ -31,7 +32,6 @@ from app.monitoring.stages import Computations
 from app.settings import Settings
 from app.tracing import provider
 from app.tracing.chunks import ChunkTracing
-from tasks.loop import Loop
 from tasks.reconciler import RECONCILE_S, Reconciler
 from tasks.requests import Requests
 from tasks.traffic import TrafficReport

@@ -26,6 +26,7 @@ from app.jobs.chunks import FIRST_CHUNK_TEXTS, HUNG, Chunks, patience_s
 from app.jobs.ledger import Ledger
 from app.jobs.records import ENDED, Claim, Job
 from app.jobs.sweeper import SWEEP_S, Sweeper
+from app.loop import Loop
 from app.models.loader import LoadedModel
 from app.monitoring.stages import JOB
 from tasks.host import Host
@@ -33,7 +34,6 @@ from tasks.job_events import Dispatcher as EventDispatcher
 from tasks.job_events import JobEvents
 from tasks.job_states import JobStates
 from tasks.job_windows import Windows
-from tasks.loop import Loop
 from tasks.patience import Patience
 from tasks.webhooks import Webhooks
 

@@ -16,12 +16,12 @@ from click.core import ParameterSource
 
 from app import logs
 from app.errors import ConfigError
+from app.loop import Loop
 from app.models import threads
 from app.models.device import choose
 from app.monitoring.counts.directory import share
 from app.settings import Settings
 from tasks import running
-from tasks.loop import Loop
 from tasks.pool import TaskPool
 from tasks.watchdog import Watchdog
 

@@ -14,13 +14,13 @@ from app import fleet
 from app.contract import MessageRefused
 from app.errors import ModelNotFound
 from app.garbage import give_back, settle
+from app.loop import Loop
 from app.models import desired as document
 from app.models import rollout
 from app.models.base import Ref
 from app.models.catalog import Catalog
 from app.models.desired import Desired
 from app.models.registry import Changes, Registry
-from tasks.loop import Loop
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import redis
 
 from app.errors import ServingError
-from tasks.loop import Loop
+from app.loop import Loop
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import redis
 
 from app.inference.traffic import Traffic
+from app.loop import Loop
 from app.monitoring.drift.windows import Windows
-from tasks.loop import Loop
 
 REPORT_S = 2.0
 JOIN_S = 2.0

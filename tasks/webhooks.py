@@ -16,9 +16,9 @@ from app.jobs.courier import Courier, PostFailed
 from app.jobs.outbox import Delivery, Outbox
 from app.jobs.records import Job
 from app.jobs.view import describe
+from app.loop import Loop
 from app.monitoring.metrics import Metrics
 from app.settings import Settings
-from tasks.loop import Loop
 
 logger = logging.getLogger(__name__)
 

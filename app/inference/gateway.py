@@ -9,8 +9,10 @@ Invariant: every future handed out is resolved or cancelled, also on `close`.
 import logging
 import threading
 import uuid
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -33,8 +35,8 @@ from app.errors import BrokerUnavailable, ModelUnavailable, ShuttingDown
 from app.fleet import Fleet
 from app.inference import replies
 from app.inference.pending import Pending, Sent, expired
-from app.inference.repeating import repeat
 from app.logs import request_scope
+from app.loop import Loop
 from app.mailbox import Reply
 from app.settings import Settings
 from app.tracing.requests import RequestTracing
@@ -46,6 +48,8 @@ RECEIVE_BLOCK_S = 0.1
 WATCH_S = 1.0
 # Without a worker every caller is refused: the first one should be seen soon.
 WATCH_NOBODY_S = 0.1
+# Callers wait for what is looked at.
+RETRY_S = 0.2
 
 
 class Gateway(Protocol):
@@ -103,12 +107,14 @@ class CeleryGateway:
         self._publishing = threading.Lock()
         self._fleet = Fleet(reachable=False, reason="not looked at yet")
         self._looked = threading.Event()
-        self._look_again = threading.Event()
         self._looks_begun = self._looks_ended = 0
         self._looking = threading.Condition()
         self._closed = threading.Event()
         self._start_lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
+        self._has_started = False
+        timeout_s = RECEIVE_BLOCK_S + settings.redis.socket_timeout_s
+        self._receiving = self._loop("receiver", self._receive, 0, timeout_s)
+        self._watching = self._loop("watcher", self._watch, WATCH_S)
 
     def now(self) -> float:
         """Redis server seconds; `BrokerUnavailable` while Redis was never reached."""
@@ -146,7 +152,7 @@ class CeleryGateway:
         with self._looking:
             # A look that is under way may have missed what the caller knows; the next one will not.
             next_look = self._looks_begun + 1
-            self._look_again.set()
+            self._watching.nudge()
             self._looking.wait_for(
                 lambda: self._looks_ended >= next_look or self._closed.is_set(),
                 2 * self._settings.redis.socket_timeout_s,
@@ -155,24 +161,24 @@ class CeleryGateway:
     def close(self) -> None:
         """Stop the threads; what still waits fails with `ShuttingDown`."""
         self._closed.set()
-        self._look_again.set()
-        for thread in self._threads:
-            thread.join()
+        loops = (self._receiving, self._watching)
+        for loop in loops:
+            loop.stop()
+        for loop in loops:
+            loop.join()
         for sent in self._pending.all():
             sent.resolve(ShuttingDown())
         self._drop_producer()
 
     def _start(self) -> None:
-        if self._threads:
+        if self._has_started:
             return
         with self._start_lock:
-            if self._threads or self._closed.is_set():
+            if self._has_started or self._closed.is_set():
                 return
-            loops = (self._receive_loop, self._watch_loop)
-            threads = [threading.Thread(target=loop, daemon=True) for loop in loops]
-            for thread in threads:
-                thread.start()
-            self._threads = threads
+            self._receiving.start()
+            self._watching.start()
+            self._has_started = True
 
     def _publish(self, sent: Sent) -> None:
         with self._publishing, _scope(sent):
@@ -183,7 +189,7 @@ class CeleryGateway:
             except BrokerUnavailable as error:
                 logger.warning("publishing failed", extra={"cause": repr(error.__cause__)})
                 self._drop_producer()
-                self._look_again.set()
+                self._watching.nudge()
                 raise
 
     def _send(self, sent: Sent) -> None:
@@ -214,11 +220,15 @@ class CeleryGateway:
             with suppress(redis.RedisError, OperationalError, OSError):
                 producer.connection.close()
 
-    def _receive_loop(self) -> None:
-        timeout_s = RECEIVE_BLOCK_S + self._settings.redis.socket_timeout_s
+    def _loop(
+        self,
+        name: str,
+        step: Callable[["redis.Redis"], float | None],
+        every_s: float,
+        timeout_s: float | None = None,
+    ) -> Loop:
         client = redis_client(self._settings, timeout_s)
-        repeat(lambda: self._receive(client), 0, self._closed, self._closed)
-        client.close()
+        return Loop(name, partial(step, client), every_s, client.close, RETRY_S)
 
     def _receive(self, client: "redis.Redis") -> None:
         self._look_after_unanswered()
@@ -264,11 +274,6 @@ class CeleryGateway:
                     return
                 logger.info("chunk sent again")
             del again[0]
-
-    def _watch_loop(self) -> None:
-        client = redis_client(self._settings)
-        repeat(lambda: self._watch(client), WATCH_S, self._look_again, self._closed)
-        client.close()
 
     def _watch(self, client: "redis.Redis") -> float | None:
         with self._looking:

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import threading
 
 import pytest
 
@@ -141,9 +142,10 @@ def test_deadlines_are_in_the_time_of_redis(gateway, client):
 
 
 def test_nothing_is_started_before_first_use(settings):
+    before = set(threading.enumerate())
     gateway = CeleryGateway(settings)
 
-    assert gateway._threads == []
+    assert set(threading.enumerate()) == before
 
     gateway.close()
 

@@ -45,7 +45,7 @@ def test_reply_that_is_not_understood_fails_its_chunk_at_once_and_is_in_no_log(
     written = handler.stream.getvalue()
     assert message["headers"]["id"] in written
     assert "secret" not in written
-    assert "waiting for Redis" not in written
+    assert "background step failed" not in written
 
 
 def test_refusal_of_one_worker_is_no_answer_while_another_one_holds_the_version(
