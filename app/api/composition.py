@@ -37,6 +37,7 @@ def compose(
         settings=settings,
         gate=Gate(settings.limits),
         predictions=predictions,
+        # A catalog of its own: it may be ahead of the look at the fleet that predictions go by.
         rollouts=Rollouts(settings, Catalog(settings.models_dir, settings.default_model), gateway),
         jobs=jobs,
         tasks=Tasks(jobs),

@@ -80,6 +80,7 @@ class Exporter(PrometheusMetrics):
         """This process ends because it was asked to."""
         if self._port is not None:
             self._port.stop()
+        self._readers.shutdown()
         self.metrics.leave()
 
     def export_defaults(self, *_: Any, app: Flask, **__: Any) -> None:

@@ -54,11 +54,14 @@ class Services:
     def close(self) -> None:
         """Stop all threads and close all connections; who still waits is told so."""
         self.predictions.close()
+        self.rollouts.close()
         self.jobs.close()
+        self.drift.close()
         if self.feedback:
             self.feedback.close()
         if self.exporter:
             self.exporter.stop()
+        self.looks.close()
         if self.tracing is not None:
             self.tracing.close()
 

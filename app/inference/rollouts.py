@@ -105,6 +105,10 @@ class Rollouts:
                 return seen
             time.sleep(LOOK_EVERY_S)
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._redis.close()
+
     def _begin(self, ref: Ref, activate: bool) -> str:
         self._look()
         # Just installed, perhaps: the last look at the disk may be a second old.

@@ -39,3 +39,9 @@ class Looks(NamedTuple):
     def collectors(self) -> list[Collector]:
         """Those that there are."""
         return [collector for collector in self if collector is not None]
+
+    def close(self) -> None:
+        """Close their connections; `look` is whoever's it was."""
+        for collector in (self.redis, self.drift, self.feedback):
+            if collector is not None:
+                collector.close()

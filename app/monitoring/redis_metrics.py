@@ -77,6 +77,10 @@ class RedisCollector(Collector):
             self._not_before = self._now() + PAUSE_S
             return None
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
 
 def look_at(client: "redis.Redis") -> Look:
     """Look once, in one round trip; raises redis errors."""

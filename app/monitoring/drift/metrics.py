@@ -65,6 +65,10 @@ class DriftCollector(Collector):
         """The same families empty, so that to register costs no look."""
         yield from _families(Look(0.0))
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._reports.close()
+
     def _seen(self) -> Look:
         with self._turn:
             if self._now() - self._look.at >= LOOK_EVERY_S:

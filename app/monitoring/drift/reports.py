@@ -38,6 +38,7 @@ class DriftReports:
 
     def __init__(self, settings: Drift, client: "redis.Redis") -> None:
         self._settings = settings
+        self._redis = client
         self._windows = Windows(client, settings.window_seconds)
 
     def report(self, entry: Entry) -> DriftReport:
@@ -60,6 +61,10 @@ class DriftReports:
         """How many texts are in no window, by ref; `BrokerUnavailable`."""
         with broker_errors():
             return self._windows.dropped()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._redis.close()
 
     def _report(self, entry: Entry, known: Known | None, windows: dict[str, Window]) -> DriftReport:
         verdict: Verdict = "no_reference"

@@ -58,6 +58,10 @@ class FeedbackCollector(Collector):
             return
         yield from families
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._redis.close()
+
     def _families(self) -> list[Metric]:
         outcomes = self._counts.outcomes()
         counted = CounterMetricFamily(
