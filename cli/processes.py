@@ -12,7 +12,7 @@ from pathlib import Path
 
 import app
 from app.config import CONFIG_VARIABLE, Loaded
-from app.models.threads import cores
+from app.models.threads import ONE_NATIVE_THREAD, cores
 from app.monitoring.counts.directory import MULTIPROC_VARIABLE, own_directory
 from app.monitoring.port import SERVED_VARIABLE
 from app.settings import Settings
@@ -33,15 +33,7 @@ SPARE_REQUESTS = 4096
 # Connections that wait to be accepted; the system may allow fewer.
 BACKLOG = 4096
 
-# One core is one worker process: more native threads would only get in each other's way. Where a
-# process has more cores, torch alone has more threads (app/models/threads.py).
-ONE_NATIVE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "MALLOC_ARENA_MAX": "2",
-}
+WORKER_VARIABLES = ONE_NATIVE_THREAD | {"MALLOC_ARENA_MAX": "2"}
 
 
 class Processes:
@@ -96,7 +88,7 @@ class Processes:
         return replace(spec, environ=environ)
 
     def _spec(self, name: str, kind: str, argv: list[str]) -> Spec:
-        environ = self.environ | (ONE_NATIVE_THREAD if kind == WORKER else {})
+        environ = self.environ | (WORKER_VARIABLES if kind == WORKER else {})
         return Spec(name, argv, self.cwd, environ, STAGES[kind], GRACE_S[kind])
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from app.models import threads
 from app.models.catalog import MANIFEST_FILE, Catalog, Entry
 from cli.options import Call, NumberRange, print_table, verb
-from cli.processes import ONE_NATIVE_THREAD
 from cli.records import Source, column_option
 from cli.texts import WORDS
 
@@ -82,9 +82,8 @@ def _tune(call: Call, model: str, texts: list[str], seconds: float, dry_run: boo
     catalog = Catalog(settings.models_dir, settings.default_model)
     entry = catalog.get(catalog.resolve(model))
     # As a worker has them; read when the model libraries are imported, which is now.
-    for variable, value in ONE_NATIVE_THREAD.items():
+    for variable, value in threads.ONE_NATIVE_THREAD.items():
         os.environ.setdefault(variable, value)
-    from app.models import threads
     from app.models.device import choose
     from app.models.loader import load
     from app.models.tuning import mixture

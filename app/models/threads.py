@@ -10,6 +10,15 @@ from typing import Final
 
 from app.settings import Worker
 
+# A worker is one core's worth of work: more native threads would only compete with other workers.
+# Read when numpy, torch or tokenizers are imported; torch may be given more than one by `use`.
+ONE_NATIVE_THREAD: Final = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
 _chosen: Final[dict[str, int]] = {}
 
 
