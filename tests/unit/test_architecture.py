@@ -27,9 +27,22 @@ def source(module):
     return (ROOT / module).read_text()
 
 
-def says_where_it_runs(module):
+def tag(module):
     docstring = ast.get_docstring(ast.parse(source(module))) or ""
-    return docstring.startswith(TAGS[module.parts[0]])
+    return next((tag for tag in TAGS[module.parts[0]] if docstring.startswith(tag)), None)
+
+
+def imports(node):
+    """The names that are imported at run time, in functions too."""
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    if isinstance(node, ast.ImportFrom):
+        yield node.module
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    for child in ast.iter_child_nodes(node):
+        yield from imports(child)
 
 
 def long_functions(module):
@@ -40,7 +53,21 @@ def long_functions(module):
 
 # Of the whole tree at once: hundreds of tests that take no time cost more than what they do.
 def test_every_module_says_where_it_runs():
-    assert [str(module) for module in MODULES if not says_where_it_runs(module)] == []
+    assert [str(module) for module in MODULES if tag(module) is None] == []
+
+
+def test_what_is_shared_imports_nothing_of_one_process():
+    tags = {".".join(module.with_suffix("").parts): tag(module) for module in MODULES}
+    shared = [name for name, tag in tags.items() if tag == "Shared. "]
+    found = [
+        f"{name} imports {imported}"
+        for name in shared
+        for imported in imports(ast.parse(source(Path(*name.split(".")).with_suffix(".py"))))
+        if tags.get(imported, "Shared. ") != "Shared. "
+    ]
+
+    assert shared
+    assert found == []
 
 
 def test_modules_are_short():

@@ -1,4 +1,4 @@
-"""API process. Prediction ids: each says by itself, signed, what was predicted, and when.
+"""Shared. Prediction ids: each says by itself, signed, what was predicted, and when.
 
 So nothing is stored for the many predictions that nobody ever gives feedback on, and every API
 process that has the secret understands the ids of all. An id is opaque to callers, not secret: it
