@@ -29,10 +29,12 @@ class Patience:
     def __init__(self, limit_s: float = MAX_PAUSE_S) -> None:
         self.limit_s = limit_s
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._expiry: Any = None
+        # Comes with the loop.
+        self._expiry: Expiry[asyncio.Task[Any]]
 
     def __enter__(self) -> None:
-        loop, task = self._loop, asyncio.current_task(self._loop)
+        loop = self._loop
+        task: Any = asyncio.current_task(loop)
         if loop is None or task is None:
             # The first one here, or on another loop.
             loop = self._loop = asyncio.get_running_loop()
