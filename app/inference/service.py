@@ -44,8 +44,8 @@ class Answer(msgspec.Struct, frozen=True):
     `digest` is that of the version.
 
     `remembered` texts came from the cache, `joined` ones shared a computation that was on its way
-    for another request; the rest was computed for this one. `timing` is that of the slowest chunk;
-    None where nothing was computed.
+    for another request; the rest was computed for this one. `wait_s` is how long it might take.
+    `timing` is that of the slowest chunk; None where nothing was computed.
     """
 
     ref: str
@@ -54,6 +54,7 @@ class Answer(msgspec.Struct, frozen=True):
     remembered: int
     joined: int
     digest: str
+    wait_s: float
     timing: Timing | None = None
 
     @property
@@ -130,13 +131,13 @@ class Predictions:
         answered whatever became of Redis and the workers.
         """
         target = self._target(model_version)
+        wait_s = min(wait_s or self._timeout_s, self._timeout_s)
         keys = [cache_key(target.digest, text) for text in texts]
         outcomes = [self.cache.get(key) for key in keys]
         found = [outcome for outcome in outcomes if outcome is not None]
         remembered, joined, timing = len(found), 0, None
         if remembered < len(texts):
             missing = [place for place, outcome in enumerate(outcomes) if outcome is None]
-            wait_s = min(wait_s or self._timeout_s, self._timeout_s)
             asked = [(keys[place], texts[place]) for place in missing]
             computed, joined, timing = await self._ask(target, asked, request_id, wait_s)
             for place, outcome in zip(missing, computed, strict=True):
@@ -148,6 +149,7 @@ class Predictions:
             remembered=remembered,
             joined=joined,
             digest=target.digest,
+            wait_s=wait_s,
             timing=timing,
         )
 

@@ -121,7 +121,7 @@ async def predict(has: Services, call: Call) -> Answered:
         if isinstance(item, Failed):
             if has.metrics:
                 has.metrics.count_failures(result.ref, item.error.code)
-            raise _text_error(item.error, has.settings.request_timeout_ms, result.ref)
+            raise _text_error(item.error, result)
     except PredictionTimeout as late:
         return await _keep(has, call, late, [body.text], body)
     if has.metrics:
@@ -269,5 +269,7 @@ def _scores(result: Answer, top_k: int | None) -> list[Score] | msgspec.UnsetTyp
     return sorted((Score(*pair) for pair in pairs), key=lambda score: -score.score)[:top_k]
 
 
-def _text_error(failure: Failure, timeout_ms: int, ref: str) -> ServingError:
-    return PredictionTimeout(timeout_ms, ref) if failure.code == EXPIRED_CODE else TextFailed()
+def _text_error(failure: Failure, result: Answer) -> ServingError:
+    if failure.code == EXPIRED_CODE:
+        return PredictionTimeout(round(result.wait_s * 1000), result.ref)
+    return TextFailed()

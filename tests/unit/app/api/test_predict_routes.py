@@ -124,6 +124,15 @@ def test_text_that_expired_in_the_worker_is_a_timeout(make_client):
     assert (answer.status_code, answer.json["code"]) == (504, "prediction_timeout")
 
 
+@pytest.mark.parametrize(("asked", "told"), [({"Prefer": "wait=1"}, 1000), ({}, 5000)])
+def test_timeout_names_what_was_waited_wherever_the_text_expired(make_client, asked, told):
+    client = make_client(failed("expired"), request_timeout_ms=5000)
+
+    answer = client.post("/predict", json={"text": "a"}, headers=asked)
+
+    assert answer.json["detail"] == f"no prediction within {told} ms"
+
+
 def test_text_that_fails_in_a_batch_carries_its_own_error(make_client):
     answer = make_client(failed("text_failed")).post("/batch-predict", json={"texts": ["a", "b"]})
 
