@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from app.errors import ServingError
+from app.errors import MessageRefused
 
 VERSION = 1
 
@@ -31,12 +31,6 @@ ROLLOUT_COUNTS_KEY = f"{KEY_PREFIX}rollouts:counts"
 REFUSED_KEY = f"{KEY_PREFIX}rollouts:refused"
 
 M = TypeVar("M", bound="Message")
-
-
-class MessageRefused(ServingError):
-    """A message from another version of mlserve could not be understood."""
-
-    code, template = "message_refused", "message refused: {0}"
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

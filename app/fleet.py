@@ -19,9 +19,9 @@ from app.contract import (
     ROLLOUT_COUNTS_KEY,
     HeldModel,
     HostState,
-    MessageRefused,
     Refused,
 )
+from app.errors import MessageRefused
 from app.models.desired import DESIRED_KEY, Desired, decode
 
 BEAT_S = 2.0

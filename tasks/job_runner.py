@@ -17,9 +17,9 @@ from celery import Celery
 from celery.worker import state as worker_state
 from kombu.exceptions import OperationalError
 
-from app.contract import Chunk, MessageRefused, Outcome
+from app.contract import Chunk, Outcome
 from app.dispatch import Dispatcher
-from app.errors import ModelUnavailable
+from app.errors import MessageRefused, ModelUnavailable
 from app.inference import engine
 from app.jobs.blobs import encode_results
 from app.jobs.chunks import FIRST_CHUNK_TEXTS, HUNG, Chunks, patience_s

@@ -11,8 +11,7 @@ from collections.abc import Callable, Collection
 import redis
 
 from app import fleet
-from app.contract import MessageRefused
-from app.errors import ModelNotFound
+from app.errors import MessageRefused, ModelNotFound
 from app.garbage import give_back, settle
 from app.loop import Loop
 from app.models import desired as document

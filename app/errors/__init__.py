@@ -11,7 +11,7 @@
     |  `- (409) SwapInProgress, ModelActive, NoPreviousVersion
     |- Unavailable (503, ours; try again later)
     |  |- NoWorker, Overloaded, BrokerUnavailable, ModelUnavailable, WorkerOutOfMemory, ShuttingDown
-    |  |- NotReady, SubmissionLost, (507) StorageFull
+    |  |- NotReady, SubmissionLost, MessageRefused, (507) StorageFull
     |  `- (504) PredictionTimeout
     |- ModelError (a version that cannot be loaded)
     |  |- ManifestInvalid, ArtifactMismatch, ArtifactUnsafe, ArtifactInvalid
@@ -93,6 +93,7 @@ from app.errors.models import (
 )
 from app.errors.outages import (
     BrokerUnavailable,
+    MessageRefused,
     ModelUnavailable,
     NotReady,
     NoWorker,
@@ -150,6 +151,7 @@ __all__ = [
     "MalformedBody",
     "ManifestInvalid",
     "MemoryLimitReached",
+    "MessageRefused",
     "ModelActive",
     "ModelError",
     "ModelNotFound",

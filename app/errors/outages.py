@@ -39,6 +39,12 @@ class Overloaded(Unavailable):
         return seconds
 
 
+class MessageRefused(Unavailable):
+    """A message from another version of mlserve could not be understood."""
+
+    code, template = "message_refused", "message refused: {0}"
+
+
 class NotReady(Unavailable):
     """No prediction can be made yet."""
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from celery.states import SUCCESS
 
-from app.contract import Chunk, ChunkResult, MessageRefused
-from app.errors import ServingError
+from app.contract import Chunk, ChunkResult
+from app.errors import MessageRefused, ServingError
 from app.mailbox import Reply
 
 logger = logging.getLogger(__name__)

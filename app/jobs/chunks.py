@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from app.contract import Failure, MessageRefused
-from app.errors import JobExpired, JobFailed, TextGivenUp, TextHung
+from app.contract import Failure
+from app.errors import JobExpired, JobFailed, MessageRefused, TextGivenUp, TextHung
 from app.jobs.blobs import BLOCK_TEXTS, decode_texts, failed
 from app.jobs.keys import ACTIVE_KEY, PACE_PREFIX, job_key, part_key
 from app.jobs.lease import Lease

@@ -14,7 +14,7 @@ import msgspec
 import redis
 
 from app.contract import Failure
-from app.errors import JobGone, JobNotFound, StorageFull, SubmissionLost, Unavailable
+from app.errors import JobGone, JobNotFound, MessageRefused, StorageFull, SubmissionLost
 from app.jobs import blobs, prelude, scripts
 from app.jobs.keys import ACTIVE_KEY, GONE, JOBS_KEY, job_key, keys_of, part_key
 from app.jobs.records import JOB_ID, Counts, Job, JobSpec, Page, Status
@@ -96,7 +96,7 @@ class Ledger:
     def read(self, job_id: str) -> Job:
         """One look at a job; `JobNotFound`, or `JobGone` where it has expired.
 
-        A job that is being submitted is found too, with status `validating`. `Unavailable` where
+        A job that is being submitted is found too, with status `validating`. `MessageRefused` where
         another version of mlserve wrote it, so that this one cannot read it.
         """
         if not JOB_ID.fullmatch(job_id):
@@ -207,7 +207,7 @@ class Ledger:
                 continue
             try:
                 jobs.append(_job(job_id, fields))
-            except Unavailable as error:
+            except MessageRefused as error:
                 unread[job_id] = str(error.__cause__)
         if new := unread.keys() - self._unread:
             self._unread |= new
@@ -234,7 +234,7 @@ def _job(job_id: str, fields: dict[bytes, bytes]) -> Job:
     try:
         return _decoded(job_id, fields)
     except msgspec.MsgspecError as error:
-        raise Unavailable() from error
+        raise MessageRefused(str(error)) from error
 
 
 def _decoded(job_id: str, fields: dict[bytes, bytes]) -> Job:

@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 import redis
 
-from app.contract import KEY_PREFIX, Message, MessageRefused
-from app.errors import UnsafePath
+from app.contract import KEY_PREFIX, Message
+from app.errors import MessageRefused, UnsafePath
 from app.models.base import Ref
 
 DESIRED_KEY = f"{KEY_PREFIX}desired"

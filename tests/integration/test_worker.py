@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from app.contract import PREDICT_CHUNK, Chunk, MessageRefused
-from app.errors import ModelUnavailable, TaskGivenUp
+from app.contract import PREDICT_CHUNK, Chunk
+from app.errors import MessageRefused, ModelUnavailable, TaskGivenUp
 from app.inference.gateway import CeleryGateway
 from app.settings import Redis, Settings
 from tests.integration.workers import FaultyWorker, Sender, celery, lone_host

@@ -36,6 +36,7 @@ from app.errors import (
     JobTooLarge,
     JsonTooLarge,
     MalformedBody,
+    MessageRefused,
     ModelNotFound,
     ModelUnavailable,
     NoWorker,
@@ -61,9 +62,10 @@ CANNOT_SUBMIT = (
     *(MalformedBody, InvalidFields, UnsupportedMediaType, WebhookRefused),
     *(JobEmpty, JobTooLarge, JsonTooLarge, StorageFull, SubmissionLost),
     *(SubmissionInProgress, IdempotencyKeyReused),
-    *(ModelNotFound, NoWorker, ModelUnavailable, BrokerUnavailable, ServingError),
+    *(ModelNotFound, NoWorker, ModelUnavailable),
+    *(BrokerUnavailable, MessageRefused, ServingError),
 )
-CANNOT_READ = (JobNotFound, JobGone, BrokerUnavailable, ServingError)
+CANNOT_READ = (JobNotFound, JobGone, BrokerUnavailable, MessageRefused, ServingError)
 
 Answer = tuple[dict[str, Any], int, dict[str, str]]
 

@@ -24,6 +24,7 @@ from app.api.services import Services
 from app.contract import EXPIRED_CODE, Failure, Outcome
 from app.errors import (
     BrokerUnavailable,
+    MessageRefused,
     ModelNotFound,
     ModelUnavailable,
     NoWorker,
@@ -48,6 +49,7 @@ CANNOT_ANSWER = (
     Overloaded,
     BrokerUnavailable,
     ModelUnavailable,
+    MessageRefused,
     WorkerOutOfMemory,
     ShuttingDown,
     PredictionTimeout,

@@ -14,6 +14,7 @@ from app.errors import (
     BrokerUnavailable,
     LoadFailed,
     ManifestInvalid,
+    MessageRefused,
     ModelActive,
     ModelNotFound,
     NoPreviousVersion,
@@ -32,7 +33,11 @@ ASK_AGAIN_S = 1
 MAX_ID_CHARS = 64
 CANNOT_BEGIN = (
     *(ModelNotFound, SwapInProgress, ManifestInvalid, UnsafePath),
-    *(NoWorker, BrokerUnavailable, ServingError),
+    *(NoWorker, BrokerUnavailable, MessageRefused, ServingError),
+)
+CANNOT_UNLOAD = (
+    *(ModelNotFound, ModelActive, SwapInProgress),
+    *(BrokerUnavailable, MessageRefused, ServingError),
 )
 
 Answer = tuple[dict[str, Any], int, dict[str, str]]
@@ -99,7 +104,7 @@ def load() -> Answer:
 
 @blp.route("/models/<ref>", methods=["DELETE"])
 @blp.response(204, headers=REQUEST_ID_HEADER)
-@blp.raises(ModelNotFound, ModelActive, SwapInProgress, BrokerUnavailable, ServingError)
+@blp.raises(*CANNOT_UNLOAD)
 @blp.admin
 def unload(ref: str) -> None:
     """Have no worker hold a version. It stays on disk."""
@@ -109,7 +114,7 @@ def unload(ref: str) -> None:
 
 @blp.route("/rollouts/<rollout_id>")
 @blp.response(200, RolloutSchema, example=EXAMPLE, headers=REQUEST_ID_HEADER | RETRY_AFTER_HEADER)
-@blp.raises(RolloutNotFound, BrokerUnavailable, ServingError)
+@blp.raises(RolloutNotFound, BrokerUnavailable, MessageRefused, ServingError)
 def get_rollout(rollout_id: str) -> Answer:
     """How far a swap or load is, or how it ended. There is a `Retry-After` while it goes on."""
     seen = services().rollouts.progress(rollout_id[:MAX_ID_CHARS])

@@ -13,6 +13,7 @@ from app.errors import (
     BrokerUnavailable,
     JobExpired,
     JobFailed,
+    MessageRefused,
     ServingError,
     TaskCancelled,
     TaskNotFound,
@@ -25,6 +26,7 @@ from app.errors import (
 ASK_AGAIN_S = 1
 MAX_ID_CHARS = 64
 NO_ANSWER = (TextFailed, TextOutOfMemory, TextGivenUp, TextHung, JobFailed, JobExpired)
+CANNOT_READ = (BrokerUnavailable, MessageRefused, ServingError)
 EXAMPLE = {
     "label": "positive",
     "confidence": 0.97,
@@ -44,7 +46,7 @@ blp = Blueprint("tasks", __name__, description="Predictions that nobody waits fo
     description="It is not ready.",
     headers=RETRY_AFTER_HEADER,
 )
-@blp.raises(TaskNotFound, TaskCancelled, *NO_ANSWER, BrokerUnavailable, ServingError)
+@blp.raises(TaskNotFound, TaskCancelled, *NO_ANSWER, *CANNOT_READ)
 def get_task(task_id: str) -> Response:
     """The answer of a request with `Prefer: respond-async`, or of one that timed out."""
     has = services()

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.contract import Chunk, ChunkResult, MessageRefused, Outcome
+from app.contract import Chunk, ChunkResult, Outcome
+from app.errors import MessageRefused
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
 chunks = st.builds(

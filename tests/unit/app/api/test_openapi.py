@@ -168,6 +168,21 @@ def test_header_that_is_sent_in_some_cases_is_documented(spec, operation, status
     assert header in spec["paths"][path][method]["responses"][status]["headers"]
 
 
+@pytest.mark.parametrize(
+    "operation",
+    [
+        *("post /predict", "post /batch-predict", "get /tasks/{task_id}"),
+        *("post /jobs", "get /jobs/{job_id}", "get /jobs/{job_id}/results"),
+        *("post /models/{name}/swap", "delete /models/{ref}", "get /rollouts/{rollout_id}"),
+    ],
+)
+def test_what_an_upgrade_may_refuse_is_documented(spec, operation):
+    method, path = operation.split()
+    refusals = spec["paths"][path][method]["responses"]["503"]["content"]
+
+    assert "message_refused" in refusals["application/problem+json"]["examples"]
+
+
 def test_header_is_documented_of_no_error_that_never_has_it(spec):
     answers = spec["paths"]["/models/{name}/swap"]["post"]["responses"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from app.api.services import services_of
 from app.contract import ChunkResult, Failure, HeldModel, HostState, Outcome
-from app.errors import WorkerOutOfMemory
+from app.errors import MessageRefused, WorkerOutOfMemory
 from app.fleet import Fleet
 from app.inference.local import LocalGateway
 from app.models.registry import Registry
@@ -275,12 +275,16 @@ def test_model_that_cannot_be_loaded_is_unavailable_with_the_reason(client):
     assert "model.yaml" in answer.json["detail"]
 
 
-def test_typed_error_of_the_worker_reaches_the_caller(make_client):
-    gateway = Answering(error=WorkerOutOfMemory())
+@pytest.mark.parametrize(
+    "error",
+    [WorkerOutOfMemory(), MessageRefused("version 2, this process speaks 1")],
+    ids=lambda error: error.code,
+)
+def test_typed_error_of_the_worker_reaches_the_caller(make_client, error):
+    answer = make_client(Answering(error=error)).post("/predict", json={"text": "a"})
 
-    answer = make_client(gateway).post("/predict", json={"text": "a"})
-
-    assert (answer.status_code, answer.json["code"]) == (503, WorkerOutOfMemory.code)
+    assert (answer.status_code, answer.json["code"]) == (503, error.code)
+    assert int(answer.headers["Retry-After"]) >= 1
 
 
 def test_unknown_exception_tells_the_caller_nothing_but_an_id(make_client, caplog):

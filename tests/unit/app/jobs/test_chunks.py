@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.contract import MessageRefused
+from app.errors import MessageRefused
 from app.jobs import results
 from app.jobs.chunks import (
     GRACE_S,

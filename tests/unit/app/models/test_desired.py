@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.contract import MessageRefused
+from app.errors import MessageRefused
 from app.models import desired as document
 from app.models.base import Ref
 from app.models.desired import DESIRED_FILE, DESIRED_KEY, Desired, Rollout
