@@ -143,15 +143,16 @@ def parse_json(body: bytes) -> Any:
 
 def check_type(given: str, encoding: str | None) -> None:
     """`UnsupportedMediaType` where a body with these headers is not plain JSON in UTF-8."""
-    if given != JSON_TYPE:
-        kind, options = parse_options_header(given)
-        if kind.lower() != JSON_TYPE or options.get("charset", "utf-8").lower() not in (
-            "utf-8",
-            "utf8",
-        ):
-            raise UnsupportedMediaType(given[:100], "application/json in UTF-8")
+    if given != JSON_TYPE and content_type(given) != (JSON_TYPE, True):
+        raise UnsupportedMediaType(given[:100], "application/json in UTF-8")
     if encoding and encoding.strip().lower() != "identity":
         raise UnsupportedMediaType(encoded(JSON_TYPE, encoding), "it without Content-Encoding")
+
+
+def content_type(given: str) -> tuple[str, bool]:
+    """The media type of a `Content-Type` in lower case, and whether it is in UTF-8."""
+    kind, options = parse_options_header(given)
+    return kind.lower(), options.get("charset", "utf-8").lower() in ("utf-8", "utf8")
 
 
 def encoded(kind: str, encoding: str) -> str:

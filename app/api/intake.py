@@ -7,9 +7,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from werkzeug.http import parse_options_header
-
-from app.api.gate import JSON_TYPE, Gate, encoded, parse_json
+from app.api.gate import JSON_TYPE, Gate, content_type, encoded, parse_json
 from app.api.schemas.jobs import JobOptions, Line
 from app.api.schemas.predict import text_problem
 from app.api.stream import bounded, inflate, lines, pieces
@@ -119,13 +117,12 @@ def _problem(text: Any, max_chars: int) -> str | None:
 def _kind(environ: Mapping[str, Any]) -> tuple[bool, bool]:
     given = environ.get("CONTENT_TYPE", "")
     encoding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
-    kind, options = parse_options_header(given)
-    is_utf8 = options.get("charset", "utf-8").lower() in ("utf-8", "utf8")
-    if kind.lower() not in (JSON_TYPE, NDJSON_TYPE) or not is_utf8:
+    kind, is_utf8 = content_type(given)
+    if kind not in (JSON_TYPE, NDJSON_TYPE) or not is_utf8:
         raise UnsupportedMediaType(given[:100], KINDS)
     if encoding not in ("", "identity", "gzip", "x-gzip"):
         raise UnsupportedMediaType(encoded(kind, encoding), KINDS)
-    return kind.lower() == NDJSON_TYPE, encoding.endswith("gzip")
+    return kind == NDJSON_TYPE, encoding.endswith("gzip")
 
 
 def _parsed(query: Mapping[str, str]) -> dict[str, Any]:
