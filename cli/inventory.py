@@ -65,7 +65,7 @@ def _row(catalog: Catalog, entry: Entry, seen: Fleet, found: Standing) -> Row:
     return Row(
         ref=ref,
         active=catalog.active(entry.ref.name) == entry.ref,
-        default=_is_default(catalog, entry),
+        default=catalog.default() == entry.ref,
         format=entry.manifest.format if entry.manifest else None,
         status=found.status,
         # That no worker can be seen is said once, not of every version.
@@ -78,11 +78,6 @@ def _row(catalog: Catalog, entry: Entry, seen: Fleet, found: Standing) -> Row:
         trained_at=metadata.trained_at if metadata else None,
         path=str(entry.path),
     )
-
-
-def _is_default(catalog: Catalog, entry: Entry) -> bool:
-    active = catalog.active(catalog.default_model)
-    return entry.ref == active or str(entry.ref) == catalog.default_model
 
 
 def as_data(items: list[Row]) -> list[Any]:

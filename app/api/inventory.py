@@ -5,7 +5,6 @@ from typing import Any
 import msgspec
 
 from app.contract import HeldModel, HostState
-from app.errors import ModelNotFound
 from app.fleet import Fleet
 from app.models.base import Manifest
 from app.models.catalog import Catalog, Entry
@@ -27,7 +26,7 @@ class Inventory:
             "name": entry.ref.name,
             "version": entry.ref.version,
             "active": catalog.active(entry.ref.name) == entry.ref,
-            "default": _is_default(entry, catalog),
+            "default": catalog.default() == entry.ref,
             **standing(entry, self._fleet, self._wanted)._asdict(),
             "workers": [
                 _holder(host, model)
@@ -48,13 +47,6 @@ def _holder(host: HostState, model: HeldModel) -> dict[str, Any]:
         "memory_bytes": model.memory_bytes,
         "loaded_at": model.loaded_at,
     }
-
-
-def _is_default(entry: Entry, catalog: Catalog) -> bool:
-    try:
-        return catalog.resolve() == entry.ref
-    except ModelNotFound:
-        return False
 
 
 def _on_disk(manifest: Manifest | None) -> dict[str, Any]:
