@@ -161,6 +161,11 @@ class Predictions:
             self._followed = fleet
         return fleet
 
+    def find(self, text: str) -> Ref:
+        """The version that `text` names now, as a prediction would have it; `ModelNotFound`."""
+        self.fleet()
+        return self.catalog.resolve(text)
+
     def device(self, entry: Entry) -> str:
         """The device whose workers can answer for `entry`; raises as `predict` would."""
         manifest, ref = _manifest(entry), str(entry.ref)

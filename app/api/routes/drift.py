@@ -23,10 +23,8 @@ def get_drift(ref: str) -> DriftReport:
     of `GET /models/<ref>/performance`, with a verdict of its own.
     """
     has = services()
-    has.predictions.fleet()
-    catalog = has.predictions.catalog
-    found = catalog.resolve(ref[:MAX_REF_CHARS])
-    entry = catalog.get(found)
+    found = has.predictions.find(ref[:MAX_REF_CHARS])
+    entry = has.predictions.catalog.get(found)
     report = has.drift.report(entry)
     # A version whose manifest is wrong has neither.
     if has.feedback is None or entry.manifest is None:

@@ -64,8 +64,8 @@ def give() -> Answer:
 @blp.raises(ModelNotFound, ModelUnavailable, BrokerUnavailable, ServingError)
 def get_performance(ref: str) -> Answer:
     """How good a version is by the feedback on it, compared with its training."""
-    catalog = services().predictions.catalog
-    found = _feedback().performance(catalog.resolve(ref[:MAX_REF_CHARS]))
+    version = services().predictions.find(ref[:MAX_REF_CHARS])
+    found = _feedback().performance(version)
     return msgspec.to_builtins(found), 200, {"Cache-Control": "no-store"}
 
 

@@ -9,13 +9,14 @@ from openapi_spec_validator import validate
 from app.api import create_app
 from app.api.services import services_of
 from app.models.base import Ref
+from app.models.desired import Desired
 from app.models.reference import REFERENCE_FILE
 from app.models.tally import Tally
 from app.monitoring.feedback.ids import Predicted, Signer, mark_of
 from app.settings import Monitoring, Redis
 from tests.models import LABELS
 from tests.processes import ROOT
-from tests.unit.app.api.test_predict_routes import failed
+from tests.unit.app.api.test_predict_routes import Answering, failed
 
 SECRET = "correct-horse-battery-staple"
 ON = Monitoring(feedback=True, feedback_min_texts=5)
@@ -222,6 +223,17 @@ def test_performance_without_training_or_of_nothing(serve):
     assert client.get("/models/v2/performance").json["verdict"] == "no_reference"
     assert client.get("/models/nobody/performance").json["code"] == "model_not_found"
     assert client.get("/models/broken-v1/performance").json["code"] == "model_unavailable"
+
+
+def test_performance_is_that_of_the_version_that_was_just_swapped_to(serve):
+    class Swapped(Answering):
+        def fleet(self):
+            desired = Desired(generation=1, active={"sentiment": "v1"})
+            return msgspec.structs.replace(super().fleet(), desired=desired)
+
+    told = serve(Swapped()).get("/models/sentiment/performance").json
+
+    assert told["model_version"] == "sentiment-v1"
 
 
 def test_metrics_tell_of_feedback(serve):
