@@ -48,6 +48,12 @@ def applied(given: str | None) -> dict[str, str]:
     return {APPLIED_HEADER: ", ".join(honoured)} if honoured else {}
 
 
+def waited(given: str | None) -> dict[str, str]:
+    """The same for an answer that was ready in time: only `wait` had a say in it."""
+    wait = wait_s(given)
+    return {APPLIED_HEADER: f"wait={wait}"} if wait else {}
+
+
 def is_async(given: str | None) -> bool:
     """Whether a caller with this header would rather ask later than wait."""
     return bool(given and _ASYNC.search(_without_strings(given)))

@@ -232,8 +232,7 @@ def _respond(call: Call, answer: Prediction | BatchPrediction, result: Answer) -
     if (timing := result.server_timing) is not None:
         headers.append((TIMING_HEADER, timing))
         details["timing"] = timing
-    if (wait_s := prefer.wait_s(call.prefer)) is not None:
-        headers.append((prefer.APPLIED_HEADER, f"wait={wait_s}"))
+    headers.extend(prefer.waited(call.prefer).items())
     return Answered(_encoder.encode(answer), headers, details=details)
 
 

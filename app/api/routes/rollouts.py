@@ -132,12 +132,11 @@ def _body(kind: type[B]) -> B:
 def _answer(rollout_id: str) -> Answer:
     rollouts, given = services().rollouts, request.headers.get(prefer.HEADER)
     wait_s, is_async = prefer.wait_s(given), prefer.is_async(given)
-    headers = prefer.applied(given)
     if is_async and wait_s is None:
         seen = rollouts.progress(rollout_id)
     else:
         seen = rollouts.wait(rollout_id, wait_s)
         if seen.state == "done":
-            return describe(seen), 200, headers
+            return describe(seen), 200, prefer.waited(given)
     location = {"Location": f"/rollouts/{rollout_id}", "Retry-After": str(ASK_AGAIN_S)}
-    return describe(seen), 202, headers | location
+    return describe(seen), 202, prefer.applied(given) | location

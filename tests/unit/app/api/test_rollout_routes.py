@@ -115,10 +115,10 @@ def test_caller_waits_no_longer_than_asked(fleet_client):
     assert active(fleet_client) == "sentiment-v2"
 
 
-def test_preference_is_confirmed_where_it_was_done_in_time(fleet_client, hosts):
+def test_only_the_wait_is_confirmed_where_it_was_done_in_time(fleet_client, hosts):
     all_hold(hosts, "sentiment-v1", "sentiment-v2")
 
-    answer = swap(fleet_client, Prefer="wait=20")
+    answer = swap(fleet_client, Prefer="respond-async, wait=20")
 
     assert (answer.status_code, answer.headers["Preference-Applied"]) == (200, "wait=20")
 
