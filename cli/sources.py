@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from app.contract import Chunk, Outcome
+import msgspec
+
+from app.contract import Chunk, Failure, Outcome
 from app.errors import TextFailed
 from app.models.catalog import Catalog
 from app.settings import Settings
@@ -95,7 +97,8 @@ class LocalSource:
 
 def _row(labels: list[str], outcome: Outcome, top_k: int | None) -> Row:
     if outcome.probabilities is None:
-        return {"error": {"code": TextFailed.code, "message": str(TextFailed())}}
+        failure = outcome.error or Failure(TextFailed.code, str(TextFailed()))
+        return {"error": msgspec.to_builtins(failure)}
     ranked = sorted(zip(labels, outcome.probabilities, strict=True), key=lambda pair: -pair[1])
     row: Row = {"label": ranked[0][0], "confidence": ranked[0][1]}
     if top_k is not None:

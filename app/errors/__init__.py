@@ -51,6 +51,7 @@ from app.errors.command_line import (
     StartRefused,
 )
 from app.errors.jobs import (
+    TEXT_ERRORS,
     CancelRefused,
     IdempotencyKeyReused,
     JobEmpty,
@@ -121,6 +122,7 @@ from app.errors.refusals import (
 
 __all__ = [
     "INSTALL",
+    "TEXT_ERRORS",
     "AdminRefused",
     "AlreadyServing",
     "ArtifactInvalid",

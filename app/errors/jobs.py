@@ -74,6 +74,12 @@ class TextHung(TextFailed):
     code, template = "text_hung", "no worker came to an end with this text in time"
 
 
+# The class of the error that a text has instead of a prediction, by its code.
+TEXT_ERRORS: dict[str, type[TextFailed]] = {
+    cls.code: cls for cls in (TextFailed, TextOutOfMemory, TextGivenUp, TextHung)
+}
+
+
 class JobFailed(ServingError):
     """The job could not be carried on."""
 

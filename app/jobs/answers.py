@@ -7,20 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from app.contract import Failure
-from app.errors import (
-    JobExpired,
-    JobFailed,
-    TaskCancelled,
-    TextFailed,
-    TextGivenUp,
-    TextHung,
-    TextOutOfMemory,
-)
+from app.errors import TEXT_ERRORS, JobExpired, JobFailed, TaskCancelled, TextFailed
 from app.jobs.ledger import Ledger
 from app.jobs.records import Job, Question, Row
 from app.jobs.results import rows
-
-_TEXT_ERRORS = {cls.code: cls for cls in (TextOutOfMemory, TextGivenUp, TextHung)}
 
 
 def answer(
@@ -40,7 +30,7 @@ def answer(
         items = [_item(row) | _id(row, id_of) for row in found]
         return {"predictions": items, "total_latency_ms": took_ms, "model_version": ref}
     if (failure := found[0].error) is not None:
-        raise _TEXT_ERRORS.get(failure.code, TextFailed)()
+        raise TEXT_ERRORS.get(failure.code, TextFailed)()
     body = _item(found[0]) | {"latency_ms": took_ms, "model_version": ref}
     body |= _best(job.spec.labels, found[0].scores, question.top_k)
     return body | _id(found[0], id_of)

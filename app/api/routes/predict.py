@@ -23,6 +23,7 @@ from app.api.scope import elapsed_ms
 from app.api.services import Services
 from app.contract import EXPIRED_CODE, Failure, Outcome
 from app.errors import (
+    TEXT_ERRORS,
     BrokerUnavailable,
     MessageRefused,
     ModelNotFound,
@@ -35,6 +36,7 @@ from app.errors import (
     StorageFull,
     SubmissionLost,
     TextFailed,
+    TextOutOfMemory,
     WorkerOutOfMemory,
 )
 from app.inference.service import Answer
@@ -111,7 +113,7 @@ def answers_later(view: View) -> View:
     headers=HEADERS,
 )
 @answers_later
-@blp.raises(*CANNOT_ANSWER, TextFailed)
+@blp.raises(*CANNOT_ANSWER, TextFailed, TextOutOfMemory)
 async def predict(has: Services, call: Call) -> Answered:
     """Classify one text."""
     body = has.gate.decode(call.body, PredictBody)
@@ -273,4 +275,4 @@ def _scores(result: Answer, top_k: int | None) -> list[Score] | msgspec.UnsetTyp
 def _text_error(failure: Failure, result: Answer) -> ServingError:
     if failure.code == EXPIRED_CODE:
         return PredictionTimeout(round(result.wait_s * 1000), result.ref)
-    return TextFailed()
+    return TEXT_ERRORS.get(failure.code, TextFailed)()

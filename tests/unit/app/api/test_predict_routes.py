@@ -112,10 +112,11 @@ def test_batch_keeps_the_order_and_agrees_with_single_predictions(client):
     assert answer["total_latency_ms"] > 0
 
 
-def test_text_that_fails_alone_is_our_error(make_client):
-    answer = make_client(failed("text_failed")).post("/predict", json={"text": "a"})
+@pytest.mark.parametrize("code", ["text_failed", "text_out_of_memory"])
+def test_text_that_fails_alone_is_our_error(make_client, code):
+    answer = make_client(failed(code)).post("/predict", json={"text": "a"})
 
-    assert (answer.status_code, answer.json["code"]) == (500, "text_failed")
+    assert (answer.status_code, answer.json["code"]) == (500, code)
 
 
 def test_text_that_expired_in_the_worker_is_a_timeout(make_client):
