@@ -23,15 +23,15 @@ from app.errors import AdminRefused, ServingError, TokenRefused
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-_TEXT = {"type": "string"}
-REQUEST_ID_HEADER = {HEADER: {"description": "The caller's, or a new one.", "schema": _TEXT}}
+TEXT = {"type": "string"}
+REQUEST_ID_HEADER = {HEADER: {"description": "The caller's, or a new one.", "schema": TEXT}}
 RETRY_AFTER_HEADER = {
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
 }
 TASK_HEADER = {
-    "Location": {"description": "The task that goes on with it, if there is one.", "schema": _TEXT}
+    "Location": {"description": "The task that goes on with it, if there is one.", "schema": TEXT}
 }
-CHALLENGE_HEADER = {"WWW-Authenticate": {"description": "`Bearer`.", "schema": _TEXT}}
+CHALLENGE_HEADER = {"WWW-Authenticate": {"description": "`Bearer`.", "schema": TEXT}}
 REQUEST_ID_PARAMETER = {
     "in": "header",
     "name": HEADER,

@@ -1,11 +1,12 @@
 """API process. POST /feedback, and GET /models/<ref>/performance: what it says of a version."""
 
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 from flask import request
 
 from app.api.extensions import REQUEST_ID_HEADER, Blueprint
+from app.api.routes.common import Answer
 from app.api.routes.models import MAX_REF_CHARS
 from app.api.schemas.feedback import (
     HEADERS,
@@ -24,8 +25,6 @@ from app.errors import (
     ServingError,
 )
 from app.inference.feedback import Feedback
-
-Answer = tuple[dict[str, Any], int, dict[str, str]]
 
 EXAMPLE_ID = "AXj6BmsVzVsHAAAAAAIAA8ZKQIqaGTMzMrNzZW50aW1lbnQtdjKeauM7rh_TYhlzv1mmHFVN"
 EXAMPLE = {

@@ -10,10 +10,11 @@ import msgspec
 from flask import Response, request
 from msgspec.structs import replace
 
-from app.api.extensions import REQUEST_ID_HEADER, RETRY_AFTER_HEADER, Blueprint
+from app.api.extensions import REQUEST_ID_HEADER, RETRY_AFTER_HEADER, TEXT, Blueprint
 from app.api.front import DEPARTURE
 from app.api.gate import JSON_TYPE
 from app.api.intake import NDJSON_TYPE, Intake
+from app.api.routes.common import ASK_AGAIN_S, MAX_ID_CHARS, Answer
 from app.api.schemas.jobs import (
     EXAMPLE,
     JobSchema,
@@ -52,7 +53,6 @@ from app.jobs.view import describe
 
 KEY_HEADER = "Idempotency-Key"
 REPLAYED_HEADER = "Idempotency-Replayed"
-MAX_ID_CHARS = 64
 DEFAULT_PAGE_JOBS, MAX_PAGE_JOBS = 20, 100
 # Rows that are encoded and sent together.
 PIECE_ROWS = 500
@@ -67,17 +67,14 @@ CANNOT_SUBMIT = (
 )
 CANNOT_READ = (JobNotFound, JobGone, BrokerUnavailable, MessageRefused, ServingError)
 
-Answer = tuple[dict[str, Any], int, dict[str, str]]
-
 blp = Blueprint("jobs", __name__, description="Classify many texts, durably")
 
 _KEY = re.compile(r'"([!#-~ ]{1,255})"|([!#-~]{1,255})')
-_TEXT = {"type": "string"}
-LOCATION_HEADER = {"Location": {"description": "Where to ask how far it is.", "schema": _TEXT}}
+LOCATION_HEADER = {"Location": {"description": "Where to ask how far it is.", "schema": TEXT}}
 REPLAYED = {
     REPLAYED_HEADER: {
         "description": "`true` where the job was submitted before with this key.",
-        "schema": _TEXT,
+        "schema": TEXT,
     }
 }
 
@@ -136,7 +133,7 @@ def submit() -> Answer:
     except ServingError:
         drain(request.environ)
         raise
-    headers = {"Location": f"/jobs/{answer['id']}", "Retry-After": "1"}
+    headers = {"Location": f"/jobs/{answer['id']}", "Retry-After": str(ASK_AGAIN_S)}
     return answer, 202, headers | ({REPLAYED_HEADER: "true"} if is_replay else {})
 
 

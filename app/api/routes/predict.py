@@ -5,8 +5,9 @@ from collections import Counter
 import msgspec
 
 from app.api import prefer
-from app.api.extensions import RETRY_AFTER_HEADER, Blueprint, View
+from app.api.extensions import RETRY_AFTER_HEADER, TEXT, Blueprint, View
 from app.api.hot import Answered, Call
+from app.api.routes.common import ASK_AGAIN_S, PREDICTION_EXAMPLE
 from app.api.schemas.jobs import TaskSchema, pending_task
 from app.api.schemas.predict import (
     BatchBody,
@@ -76,11 +77,8 @@ HEADERS = prefer.APPLIED | {
     },
 }
 
-# What it takes a worker that is not busy.
-ASK_AGAIN_S = 1
-_TEXT = {"type": "string"}
 ACCEPTED_HEADERS = {
-    "Location": {"description": "Where the answer will be.", "schema": _TEXT},
+    "Location": {"description": "Where the answer will be.", "schema": TEXT},
     **prefer.APPLIED,
     **RETRY_AFTER_HEADER,
 }
@@ -104,12 +102,7 @@ def answers_later(view: View) -> View:
 @blp.accepts(PredictBody, example={"text": "I love this", "model_version": "sentiment-v2"})
 @blp.returns(
     PredictionSchema,
-    example={
-        "label": "positive",
-        "confidence": 0.97,
-        "latency_ms": 3.2,
-        "model_version": "sentiment-v2",
-    },
+    example=PREDICTION_EXAMPLE,
     headers=HEADERS,
 )
 @answers_later

@@ -1,12 +1,11 @@
 """API process. What changes models: swap, roll back, load, unload; and how far a change is."""
 
-from typing import Any
-
 from flask import request
 
 from app.api import prefer
-from app.api.extensions import REQUEST_ID_HEADER, RETRY_AFTER_HEADER, Blueprint, View
+from app.api.extensions import REQUEST_ID_HEADER, RETRY_AFTER_HEADER, TEXT, Blueprint, View
 from app.api.gate import B
+from app.api.routes.common import ASK_AGAIN_S, MAX_ID_CHARS, Answer
 from app.api.routes.models import MAX_REF_CHARS
 from app.api.schemas.rollouts import EXAMPLE, LoadBody, RolloutSchema, SwapBody
 from app.api.services import services
@@ -28,9 +27,6 @@ from app.errors import (
 from app.inference.rollouts import describe
 from app.models.base import Ref
 
-# What it takes a worker to load a model, roughly.
-ASK_AGAIN_S = 1
-MAX_ID_CHARS = 64
 CANNOT_BEGIN = (
     *(ModelNotFound, SwapInProgress, ManifestInvalid, UnsafePath),
     *(NoWorker, BrokerUnavailable, MessageRefused, ServingError),
@@ -40,13 +36,10 @@ CANNOT_UNLOAD = (
     *(BrokerUnavailable, MessageRefused, ServingError),
 )
 
-Answer = tuple[dict[str, Any], int, dict[str, str]]
-
 blp = Blueprint("rollouts", __name__, description="Change which versions serve")
 
-_TEXT = {"type": "string"}
 ACCEPTED_HEADERS = {
-    "Location": {"description": "Where to ask how far it is.", "schema": _TEXT},
+    "Location": {"description": "Where to ask how far it is.", "schema": TEXT},
     **RETRY_AFTER_HEADER,
     **prefer.APPLIED,
 }
@@ -55,16 +48,15 @@ ACCEPTED_HEADERS = {
 def answers(view: View) -> View:
     """A rollout that is done, or one that is on its way."""
     headers = REQUEST_ID_HEADER | prefer.APPLIED
-    described = blp.response(200, RolloutSchema, example=EXAMPLE, headers=headers)(view)
-    changed: View = blp.alt_response(
+    changed: View = blp.response(200, RolloutSchema, example=EXAMPLE, headers=headers)(view)
+    described = blp.also(
         202,
-        schema=RolloutSchema,
-        description="It goes on, and nobody needs to wait for it.",
+        RolloutSchema,
         example=EXAMPLE | {"state": "preparing", "activated": False, "ended_at": None},
-        headers=REQUEST_ID_HEADER | ACCEPTED_HEADERS,
-        success=True,
-    )(described)
-    return blp.reads(prefer.ASYNC_PARAMETER)(changed)
+        description="It goes on, and nobody needs to wait for it.",
+        headers=ACCEPTED_HEADERS,
+    )(changed)
+    return blp.reads(prefer.ASYNC_PARAMETER)(described)
 
 
 @blp.route("/models/<name>/swap", methods=["POST"])

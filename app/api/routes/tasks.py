@@ -7,6 +7,7 @@ from flask import Response
 
 from app.api.extensions import RETRY_AFTER_HEADER, Blueprint
 from app.api.gate import JSON_TYPE
+from app.api.routes.common import ASK_AGAIN_S, MAX_ID_CHARS, PREDICTION_EXAMPLE
 from app.api.schemas.jobs import TaskResultSchema, TaskSchema, pending_task
 from app.api.services import services
 from app.errors import (
@@ -23,16 +24,9 @@ from app.errors import (
     TextOutOfMemory,
 )
 
-ASK_AGAIN_S = 1
-MAX_ID_CHARS = 64
 NO_ANSWER = (TextFailed, TextOutOfMemory, TextGivenUp, TextHung, JobFailed, JobExpired)
 CANNOT_READ = (BrokerUnavailable, MessageRefused, ServingError)
-EXAMPLE = {
-    "label": "positive",
-    "confidence": 0.97,
-    "latency_ms": 412.8,
-    "model_version": "sentiment-v2",
-}
+EXAMPLE = PREDICTION_EXAMPLE | {"latency_ms": 412.8}
 
 blp = Blueprint("tasks", __name__, description="Predictions that nobody waits for")
 
