@@ -59,6 +59,7 @@ class ReplyWriter:
             if self._connection is None:
                 self._connection = self._connect()
             again = self._confirm()
+            self._renew()
             entries = [*again, (mailbox, reply)]
             # Where sending fails, this reply is the caller's to repeat.
             self._unconfirmed, self._unread = again, 0
@@ -81,6 +82,15 @@ class ReplyWriter:
                 self._connection.disconnect()
                 return self._unconfirmed
         return []
+
+    def _renew(self) -> None:
+        """Let go of a connection that Redis has closed: what is sent into it is lost silently."""
+        try:
+            is_fit = not self._connection.can_read(0)
+        except redis.ConnectionError:
+            is_fit = False
+        if not is_fit:
+            self._connection.disconnect()
 
     def _send(self, entries: list[tuple[str, bytes]]) -> None:
         commands: list[tuple[Any, ...]] = []

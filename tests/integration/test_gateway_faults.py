@@ -152,6 +152,14 @@ def test_chunk_that_cannot_be_published_is_refused_in_the_calling_thread(setting
     gateway.close()
 
 
+def test_chunk_is_published_though_redis_closed_the_idle_connection(gateway, worker, client):
+    for text in ("a", "b", "c"):
+        future = gateway.submit(chunk(text), "cpu")
+        worker.answer(worker.take(), result(0.5).to_message())
+        assert future.result(5) == result(0.5)
+        client.client_kill_filter(_type="normal", skipme=True)
+
+
 def test_mailbox_expires_when_its_reader_is_gone(settings, worker, client):
     gateway = opened(settings)
     gateway.submit(chunk("a"), "cpu")

@@ -6,6 +6,7 @@ import pytest
 import redis
 
 from app.mailbox import MAILBOX_TTL_S, ReplyWriter
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -42,6 +43,20 @@ def test_reply_that_was_not_confirmed_is_written_again_over_a_new_connection(wri
 
     assert client.lrange("first", 0, -1) == [b"a"]
     assert client.lrange("second", 0, -1) == [b"b"]
+
+
+def test_reply_arrives_though_redis_closed_the_idle_connection(tcp_redis):
+    """What is sent into such a socket is lost silently, other than with a path."""
+    pool = redis.ConnectionPool.from_url(tcp_redis.url)
+    writer = ReplyWriter(pool.get_connection)
+    with tcp_redis.client() as client:
+        client.config_set("timeout", 1)
+        writer.write("box", b"a")
+        eventually(lambda: client.info("clients")["connected_clients"] == 1)
+        writer.write("box", b"b")
+
+        eventually(lambda: client.lrange("box", 0, -1) == [b"a", b"b"])
+    pool.disconnect()
 
 
 def test_every_reply_arrives_when_connections_are_cut_again_and_again(writer, client):
