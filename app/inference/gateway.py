@@ -21,13 +21,11 @@ from celery.states import SUCCESS
 from kombu.exceptions import OperationalError
 
 from app import fleet
-from app.broker import broker_errors, make_celery, redis_client
+from app.broker import make_celery, redis_client
 from app.clock import RedisClock
 from app.contract import (
     MAILBOX_PREFIX,
-    PREDICT_CHUNK,
     PREDICT_QUEUES,
-    SENT_AT,
     Chunk,
     ChunkResult,
 )
@@ -35,6 +33,7 @@ from app.errors import BrokerUnavailable, ModelUnavailable, ShuttingDown
 from app.fleet import Fleet
 from app.inference import replies
 from app.inference.pending import Pending, Sent, expired
+from app.inference.publisher import Publisher
 from app.logs import request_scope
 from app.loop import Loop
 from app.mailbox import Reply
@@ -99,12 +98,7 @@ class CeleryGateway:
         self._mailbox = MAILBOX_PREFIX + uuid.uuid4().hex
         self._clock = RedisClock()
         self._pending = Pending(self._clock.now)
-        self._producer: Any = None
-        # Made by Celery once: most of a message is the same for every chunk.
-        self._template = self._celery.amqp.as_task_v2(
-            "", PREDICT_CHUNK, args=(), kwargs={}, reply_to=self._mailbox, kwargsrepr="{}"
-        )
-        self._publishing = threading.Lock()
+        self._publisher = Publisher(self._celery, self._mailbox, self._clock.now)
         self._fleet = Fleet(reachable=False, reason="not looked at yet")
         self._looked = threading.Event()
         self._looks_begun = self._looks_ended = 0
@@ -168,7 +162,7 @@ class CeleryGateway:
             loop.join()
         for sent in self._pending.all():
             sent.resolve(ShuttingDown())
-        self._drop_producer()
+        self._publisher.close()
 
     def _start(self) -> None:
         if self._has_started:
@@ -181,44 +175,13 @@ class CeleryGateway:
             self._has_started = True
 
     def _publish(self, sent: Sent) -> None:
-        with self._publishing, _scope(sent):
+        with _scope(sent):
             logger.debug("chunk sent")
             try:
-                with broker_errors():
-                    self._send(sent)
-            except BrokerUnavailable as error:
-                logger.warning("publishing failed", extra={"cause": repr(error.__cause__)})
-                self._drop_producer()
+                self._publisher.publish(sent)
+            except BrokerUnavailable:
                 self._watching.nudge()
                 raise
-
-    def _send(self, sent: Sent) -> None:
-        if self._producer is None:
-            self._producer = self._celery.amqp.Producer(self._celery.connection_for_write())
-        headers, properties, (_, kwargs, embed), _ = self._template
-        task_id = sent.task_id
-        # Celery would put a repr of the arguments, that is the texts, into headers and events.
-        own = {
-            "id": task_id,
-            "root_id": task_id,
-            "argsrepr": f"<{len(sent.chunk.texts)} texts>",
-            SENT_AT: self._clock.now(),
-        }
-        self._producer.publish(
-            ((sent.chunk.to_message(),), kwargs, embed),
-            exchange="",
-            routing_key=sent.queue,
-            headers=headers | own | sent.headers,
-            serializer="json",
-            retry=False,
-            **properties | {"correlation_id": task_id},
-        )
-
-    def _drop_producer(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            with suppress(redis.RedisError, OperationalError, OSError):
-                producer.connection.close()
 
     def _loop(
         self,
