@@ -36,7 +36,9 @@ def test_body_that_stops_coming_is_refused(impatient, path, headers, sent):
     answer = asyncio.run(post(path, messages, headers).run(impatient))
 
     assert (answer.status, answer.json["code"]) == (400, "malformed_body")
-    assert f"nothing more of it came for {LIMIT_S} s" in answer.json["detail"]
+    # On a busy machine the pieces themselves may come too slowly.
+    reasons = (f"nothing more of it came for {LIMIT_S} s", f"less than {MIN_BYTES_PER_S} bytes/s")
+    assert any(reason in answer.json["detail"] for reason in reasons)
 
 
 @pytest.mark.parametrize("path", ["/predict", THROUGH_FLASK])
