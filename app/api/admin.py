@@ -44,18 +44,21 @@ def _has_token(given: str, token: str) -> bool:
 def _is_local(environ: Mapping[str, Any]) -> bool:
     if any(header in environ for header in PROXY_HEADERS):
         return False
-    # A page of another site, in a browser on this machine, is not its user.
-    origin = environ.get("HTTP_ORIGIN")
-    if origin is not None and not _is_loopback_origin(origin):
+    # A page of another site, in a browser on this machine, is not its user. Nor is one whose own
+    # name leads here (DNS rebinding): to the browser we are its site, and of no origin.
+    origin, host = environ.get("HTTP_ORIGIN"), environ.get("HTTP_HOST")
+    if origin is not None and not _leads_here(origin):
+        return False
+    if host and not _leads_here(f"//{host}"):
         return False
     # Who comes through a unix socket has no address.
     address = environ.get("REMOTE_ADDR")
     return not address or _is_loopback(address)
 
 
-def _is_loopback_origin(origin: str) -> bool:
+def _leads_here(url: str) -> bool:
     try:
-        host = urlsplit(origin).hostname or ""
+        host = urlsplit(url).hostname or ""
     except ValueError:
         return False
     return host == "localhost" or _is_loopback(host)

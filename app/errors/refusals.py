@@ -70,7 +70,9 @@ class AdminRefused(BadInput):
     """Without an admin token, the routes that need one answer only callers on the same machine."""
 
     status, code = 403, "admin_refused"
-    template = "set admin.token to do this from other machines or through a proxy"
+    template = (
+        "set admin.token to do this from other machines, through a proxy or by a name but localhost"
+    )
 
 
 class SwapInProgress(BadInput):

@@ -12,7 +12,8 @@ from tests.processes import ApiProcess, RedisServer, side_by_side
 from tests.waiting import eventually
 
 HEAD = (
-    "POST {} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+    "POST {} HTTP/1.1\r\nHost: localhost\r\n"
+    "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n"
 )
 THROUGH_FLASK = "/models/load"
 THREADS = 16

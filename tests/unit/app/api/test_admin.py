@@ -118,6 +118,11 @@ def test_token_is_accepted_as_the_rfc_spells_it(given):
         {},
         {"REMOTE_ADDR": "127.0.0.1", "HTTP_ORIGIN": "http://localhost:8000"},
         {"REMOTE_ADDR": "::1", "HTTP_ORIGIN": "http://[::1]:8000"},
+        {"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost:8000"},
+        {"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "LOCALHOST"},
+        {"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "127.0.0.1:8000"},
+        {"REMOTE_ADDR": "::1", "HTTP_HOST": "[::1]:8000"},
+        {"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": ""},
     ],
     ids=str,
 )
@@ -141,6 +146,11 @@ def test_callers_on_this_machine_need_no_token(environ):
         {"REMOTE_ADDR": "127.0.0.1", "HTTP_ORIGIN": "http://localhost.example.com:8000"},
         {"REMOTE_ADDR": "127.0.0.1", "HTTP_ORIGIN": "null"},
         {"REMOTE_ADDR": "127.0.0.1", "HTTP_ORIGIN": "http://["},
+        {"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "example.com:8000"},
+        {"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost.example.com"},
+        {"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost,example.com"},
+        {"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "192.0.2.7:8000"},
+        {"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "["},
     ],
     ids=str,
 )
