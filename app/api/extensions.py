@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from app.api.admin import ADMIN, check_admin
 from app.api.gate import BODY_ERRORS, JSON_TYPE, Body
-from app.api.hot import METHOD, Answered, Call, HotView
+from app.api.hot import GET, HEAD, METHOD, Answered, Call, HotView
 from app.api.refusal import count, refusal
 from app.api.schemas.problem import PROBLEM_TYPE, Problem, ProblemSchema, example, title
 from app.api.scope import HEADER, REQUEST_ID
@@ -113,7 +113,8 @@ class Blueprint(flask_smorest.Blueprint):
                 return _response(asyncio.run(view(has, Call.of(request.environ, has.gate))))
 
             for path in paths:
-                self.hot_views[method, path] = view
+                for each in (GET, HEAD) if method == GET else (method,):
+                    self.hot_views[each, path] = view
                 self.route(path, methods=[method])(through_flask)
             return view
 

@@ -19,7 +19,7 @@ from app.api.affinity import OneCore
 from app.api.door import Door
 from app.api.exporter import Exchange, log_access
 from app.api.gate import check_type
-from app.api.hot import METHOD, Answered, Call, HotView, HotViews
+from app.api.hot import HEAD, METHOD, Answered, Call, HotView, HotViews
 from app.api.reading import DISCONNECT, Message, Patience, Receive, gather, whole
 from app.api.refusal import refusal
 from app.api.scope import HEADER, accepted_id
@@ -106,6 +106,8 @@ class Front:
                     body = b""
                     if method == METHOD:
                         body = await self._read(started, given, receive)
+                    elif method == HEAD:
+                        send = _without_body(send)
                     # Of this one all lines count (RFC 7240).
                     prefer = _joined(b"prefer", scope) if b"prefer" in given else None
                     accept = _text(given.get(b"accept"))
@@ -221,6 +223,13 @@ async def _respond(send: Send, answered: Answered, request_id: str) -> None:
     headers.append((_names[HEADER], request_id.encode()))
     await send({"type": "http.response.start", "status": answered.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _without_body(send: Send) -> Send:
+    async def send_head(message: Message) -> None:
+        await send({**message, "body": b""} if "body" in message else message)
+
+    return send_head
 
 
 class _Names(dict[str, bytes]):

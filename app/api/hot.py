@@ -18,6 +18,7 @@ from app.tracing.requests import RequestSpan
 
 # Only this one has a body that is read.
 METHOD = "POST"
+GET, HEAD = "GET", "HEAD"
 
 
 class Call(msgspec.Struct, frozen=True):

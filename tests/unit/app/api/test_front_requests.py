@@ -36,14 +36,15 @@ def test_scrape_is_answered_as_flask_would(make_client, make_front, method, acce
 @pytest.mark.parametrize(
     "path", ["/metrics", "/health/live", "/livez", "/health/ready", "/readyz", "/healthz"]
 )
-def test_scrape_and_probes_wait_for_no_request_that_flask_is_busy_with(make_front, path):
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_scrape_and_probes_wait_for_no_request_that_flask_is_busy_with(make_front, path, method):
     front, held = make_front(), threading.Event()
     threads = front._flask.executor
     for _ in range(threads._max_workers):
         threads.submit(held.wait)
 
     try:
-        assert Client(front).get(path).status == 200
+        assert Client(front).open(path, method).status == 200
     finally:
         held.set()
 
@@ -58,6 +59,17 @@ def test_probe_is_answered_as_flask_would(make_client, make_front, gateway, trou
 
     assert_same(make_client(asked).get(path, headers=given), in_front)
     assert in_front.status == (503 if "ready" in path and trouble != "no trouble" else 200)
+
+
+@pytest.mark.parametrize("trouble", ["no trouble", "no worker"])
+def test_head_of_a_probe_is_that_of_get_without_a_body(make_front, gateway, trouble):
+    front = Client(make_front(TROUBLES.get(trouble, lambda: gateway)()))
+    given = {"X-Request-ID": "r1"}
+
+    head = front.open("/readyz", "HEAD", headers=given)
+
+    get = front.get("/readyz", headers=given)
+    assert (head.status, head.headers, head.body) == (get.status, get.headers, b"")
 
 
 @pytest.mark.parametrize("query", ["modèle", "é=ü&limit=1", "model_version=\U0001f600", "%C3%A9=é"])
