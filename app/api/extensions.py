@@ -19,6 +19,7 @@ from app.api.refusal import count, refusal
 from app.api.schemas.problem import PROBLEM_TYPE, Problem, ProblemSchema, example, title
 from app.api.scope import HEADER, REQUEST_ID
 from app.api.services import services, services_of
+from app.api.stream import drain
 from app.errors import AdminRefused, ServingError, TokenRefused
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -67,6 +68,7 @@ class Api(flask_smorest.Api):
 
     def handle_http_exception(self, error: HTTPException) -> Response:
         """404, 405 and whatever else Flask and Werkzeug raise."""
+        drain(request.environ)
         problem = Problem.of_status(error.code or 500, error.description or "", _request_id())
         count(services_of(self._app), problem.code)
         allowed = [(name, value) for name, value in error.get_headers() if name == "Allow"]
@@ -83,6 +85,7 @@ class Api(flask_smorest.Api):
         self._app.register_error_handler(Exception, self._handle_error)
 
     def _handle_error(self, error: Exception) -> Response:
+        drain(request.environ)
         return _response(refusal(services_of(self._app), error, _request_id()))
 
 

@@ -16,15 +16,15 @@ from a2wsgi import WSGIMiddleware
 from flask import Flask
 
 from app.api.affinity import OneCore
-from app.api.door import Door
+from app.api.door import MAX_UNREAD_DIGITS, Door
 from app.api.exporter import Exchange, log_access
 from app.api.gate import check_type
 from app.api.hot import HEAD, METHOD, Answered, Call, HotView, HotViews
-from app.api.reading import DISCONNECT, Message, Patience, Receive, gather, whole
+from app.api.reading import DISCONNECT, Message, Patience, Receive, discard, gather, whole
 from app.api.refusal import refusal
 from app.api.scope import HEADER, accepted_id
 from app.api.services import Services
-from app.errors import BodyTooLarge, Overloaded
+from app.errors import BodyTooLarge, Overloaded, UnsupportedMediaType
 from app.garbage import settle
 from app.logs import request_scope
 from app.tracing.requests import RequestSpan
@@ -133,10 +133,16 @@ class Front:
         return self._tracing.begin(method, path, request_id, headers)
 
     async def _read(self, started: float, given: Mapping[bytes, bytes], receive: Receive) -> bytes:
-        check_type(_text(given.get(b"content-type")) or "", _text(given.get(b"content-encoding")))
+        kind, length = _text(given.get(b"content-type")), given.get(b"content-length")
+        try:
+            check_type(kind or "", _text(given.get(b"content-encoding")))
+        except UnsupportedMediaType:
+            if len(length or b"") > MAX_UNREAD_DIGITS or b"transfer-encoding" in given:
+                await discard(receive, self._patience)
+            raise
         max_bytes = self._services.gate.max_body_bytes
         try:
-            self._door.enter(started, given.get(b"content-length"))
+            self._door.enter(started, length)
         except Overloaded:
             await self._door.wait()
             raise
@@ -147,7 +153,7 @@ class Front:
             self._door.leave(started, time.perf_counter())
         body: bytes = message.get("body", b"")
         # To ask whether all there is was all costs another turn of the event loop.
-        is_whole = b"%d" % len(body) == given.get(b"content-length")
+        is_whole = b"%d" % len(body) == length
         if not is_whole or b"transfer-encoding" in given:
             return await gather(message, receive, self._patience, max_bytes)
         if len(body) > max_bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 from app.api.gate import CUT_OFF, MAX_DRAINED_BYTES
@@ -111,6 +112,12 @@ async def gather(message: Message, receive: Receive, patience: Patience, max_byt
         # The client may be gone, or there and wrong about its chunks: then it gets to see why.
         raise MalformedBody(CUT_OFF)
     return bytes(body)
+
+
+async def discard(receive: Receive, patience: Patience) -> None:
+    """Take a body that is refused unread off the connection, up to a bound."""
+    with suppress(MalformedBody):  # it is refused for another reason already
+        await _drain({"more_body": True}, receive, patience, Pace(patience.limit_s))
 
 
 async def _drain(message: Message, receive: Receive, patience: Patience, pace: Pace) -> None:

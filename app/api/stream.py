@@ -5,14 +5,17 @@ Each step holds one piece in memory, whatever the whole has. What is too much, o
 
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
+from app.api.door import MAX_UNREAD_DIGITS
 from app.api.gate import CUT_OFF, DRAIN_STEP_BYTES, MAX_DRAINED_BYTES
 from app.errors import InvalidFields, JobTooLarge, MalformedBody
 
 PIECE_BYTES = 1 << 16
 # With the header and checksum of gzip.
 GZIP_WINDOW = 16 + zlib.MAX_WBITS
+CHUNKED = "HTTP_TRANSFER_ENCODING"
 DAMAGED = "what it holds is not gzip"
 
 
@@ -87,20 +90,18 @@ def lines(given: Iterator[bytes], max_bytes: int) -> Iterator[tuple[int, bytes]]
 
 
 def drain(environ: Mapping[str, Any]) -> None:
-    """Read what is left and throw it away, up to a bound.
+    """Read what is left and throw it away, up to a bound; nothing of what the server takes itself.
 
     A sender who reads only when all is sent gets to see the answer instead of a reset connection.
     """
-    stream, drained = environ["wsgi.input"], 0
-    has_end = environ.get("CONTENT_LENGTH") or environ.get("wsgi.input_terminated")
-    try:
-        while has_end and drained < MAX_DRAINED_BYTES:
-            read = len(stream.read(DRAIN_STEP_BYTES))
-            drained += read
-            if not read:
-                return
-    except MalformedBody:
-        return  # nobody is there any more
+    is_large = len(environ.get("CONTENT_LENGTH") or "") > MAX_UNREAD_DIGITS
+    # Only a server that ends the stream with the body may be asked for "the rest".
+    if not environ.get("wsgi.input_terminated") or not (is_large or CHUNKED in environ):
+        return
+    left = MAX_DRAINED_BYTES
+    with suppress(MalformedBody):  # nobody is there any more
+        while left > 0 and (read := len(environ["wsgi.input"].read(DRAIN_STEP_BYTES))):
+            left -= read
 
 
 def _short(line: bytes, number: int, max_bytes: int) -> bytes:

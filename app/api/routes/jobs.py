@@ -25,7 +25,6 @@ from app.api.schemas.jobs import (
     retry_after_s,
 )
 from app.api.services import services
-from app.api.stream import drain
 from app.errors import (
     BrokerUnavailable,
     CancelRefused,
@@ -127,12 +126,8 @@ def submit() -> Answer:
     """
     has = services()
     key = _key(request.headers.get(KEY_HEADER))
-    try:
-        intake = Intake(request.environ, request.args.to_dict(), has.gate, has.settings)
-        answer, is_replay = has.jobs.submit(intake, key, _described)
-    except ServingError:
-        drain(request.environ)
-        raise
+    intake = Intake(request.environ, request.args.to_dict(), has.gate, has.settings)
+    answer, is_replay = has.jobs.submit(intake, key, _described)
     headers = {"Location": f"/jobs/{answer['id']}", "Retry-After": str(ASK_AGAIN_S)}
     return answer, 202, headers | ({REPLAYED_HEADER: "true"} if is_replay else {})
 
