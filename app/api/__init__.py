@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from flask import Flask, Request
 from flask.json.provider import DefaultJSONProvider
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import MapAdapter
 
 from app.api.admin import ADMIN, ADMIN_SCHEME
@@ -46,7 +46,7 @@ CONFIG: dict[str, Any] = {
 
 
 class App(Flask):
-    """Flask without async views, and strict about slashes."""
+    """Flask without async views, and strict about slashes and methods."""
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """`func` itself: Flask would inspect every view and hook again with every request."""
@@ -59,7 +59,12 @@ class App(Flask):
         """
         if request is not None and request.environ["PATH_INFO"].startswith("//"):
             raise NotFound
-        return super().create_url_adapter(request)
+        adapter = super().create_url_adapter(request)
+        # Werkzeug makes capitals of it; methods are case-sensitive (RFC 9110).
+        is_other = request is not None and request.environ["REQUEST_METHOD"] != request.method
+        if is_other and adapter and (allowed := list(adapter.allowed_methods())):
+            raise MethodNotAllowed(allowed)
+        return adapter
 
 
 def create_app(

@@ -103,6 +103,23 @@ def test_path_that_begins_with_several_slashes_is_not_found(front, method, path)
     assert (answer.status, answer.json["code"]) == (404, "not_found")
 
 
+@pytest.mark.parametrize("method", ["post", "Post", "get"])
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/predict", {"POST", "OPTIONS"}), ("/models/v2", {"GET", "HEAD", "OPTIONS", "DELETE"})],
+)
+def test_method_is_another_one_in_lower_case(front, client, method, path, allowed):
+    """RFC 9110: methods are case-sensitive."""
+    answer = Client(front).open(path, method, b'{"text": "good"}', JSON)
+
+    assert (answer.status, answer.json["code"]) == (405, "method_not_allowed")
+    assert set(answer.header("Allow").split(", ")) == allowed
+
+
+def test_path_that_does_not_exist_is_not_found_by_any_method(front):
+    assert Client(front).open("/nothing", "get").status == 404
+
+
 @pytest.mark.parametrize(
     ("lines", "honoured"),
     [
