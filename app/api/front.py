@@ -108,9 +108,9 @@ class Front:
                         body = await self._read(started, given, receive)
                     elif method == HEAD:
                         send = _without_body(send)
-                    # Of this one all lines count (RFC 7240).
+                    # Of these all lines count (RFC 7240, RFC 9110).
                     prefer = _joined(b"prefer", scope) if b"prefer" in given else None
-                    accept = _text(given.get(b"accept"))
+                    accept = _joined(b"accept", scope) if method != METHOD else None
                     call = Call(body, prefer, request_id, started, span, accept)
                     answered = await view(self._services, call)
                 except Exception as error:  # noqa: BLE001 - Flask, too, answers whatever a view raises

@@ -24,7 +24,8 @@ GET, HEAD = "GET", "HEAD"
 class Call(msgspec.Struct, frozen=True):
     """A request; `started` is in seconds of `time.perf_counter`, `prefer` its `Prefer` header.
 
-    `span` is None where it is not traced; `accept` is the `Accept` header.
+    `span` is None where it is not traced; `accept` is the `Accept` header, which no
+    POST needs.
     """
 
     body: bytes

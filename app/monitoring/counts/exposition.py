@@ -23,6 +23,9 @@ MAX_FORMATS = 3
 # Encoders have a place of their own for these.
 APART = ("_created", "_gsum", "_gcount")
 PLAIN = (None, None, None)
+# What is answered with plain text.
+PLAIN_TYPES = ("text/plain", "text/*", "*/*")
+WEIGHT = re.compile("0(\\.[0-9]{0,3})?|1(\\.0{0,3})?")
 VERSION = re.compile("[0-9]{1,4}(\\.[0-9]{1,4}){0,3}")
 
 
@@ -51,8 +54,15 @@ class Exposition:
 
 
 def understood(accept: str) -> str:
-    """An `Accept` header without the formats whose version is none: the library fails on them."""
-    return ",".join(filter(_has_version, accept.split(",")))
+    """An `Accept` header as the library needs it, which takes the first format that it knows.
+
+    So the best one comes first, and none that is not wanted (`q=0`). Nor one whose version is none:
+    it fails on them. After plain text comes nothing: without a version it would look further.
+    """
+    wanted = [one for one in accept.split(",") if _has_version(one) and _weight(one) > 0]
+    wanted.sort(key=_weight, reverse=True)
+    plain = (at for at, one in enumerate(wanted) if one.partition(";")[0].strip() in PLAIN_TYPES)
+    return ",".join(wanted[: next(plain, len(wanted)) + 1])
 
 
 class Format:
@@ -105,8 +115,18 @@ class _Families(Collector):
 
 
 def _has_version(accepted: str) -> bool:
+    return all(map(VERSION.fullmatch, _values(accepted, "version")))
+
+
+def _weight(accepted: str) -> float:
+    # What cannot be understood is ignored.
+    given = [float(value) for value in _values(accepted, "q") if WEIGHT.fullmatch(value)]
+    return given[0] if given else 1.0
+
+
+def _values(accepted: str, wanted: str) -> list[str]:
     parameters = (part.strip().partition("=") for part in accepted.split(";"))
-    return all(VERSION.fullmatch(value) for name, _, value in parameters if name == "version")
+    return [value for name, _, value in parameters if name.lower() == wanted]
 
 
 def _is_plain(family: Metric) -> bool:

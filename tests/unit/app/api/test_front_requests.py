@@ -103,6 +103,15 @@ def test_path_that_begins_with_several_slashes_is_not_found(front, method, path)
     assert (answer.status, answer.json["code"]) == (404, "not_found")
 
 
+def test_formats_of_a_scrape_may_come_in_several_lines(front):
+    lines = ["application/json", "application/openmetrics-text"]
+    given = scope("/metrics", "GET", [("Accept", line) for line in lines])
+
+    answer = asyncio.run(Exchange(given, pieces()).run(front))
+
+    assert answer.header("Content-Type").startswith("application/openmetrics-text")
+
+
 @pytest.mark.parametrize("method", ["post", "Post", "get"])
 @pytest.mark.parametrize(
     ("path", "allowed"),

@@ -120,3 +120,28 @@ def test_collector_that_says_nothing_has_an_end_where_the_format_has_one(accept)
     encode, content_type = choose_encoder(accept)
 
     assert Exposition().encode(Families(), accept) == (encode(Families()).decode(), content_type)
+
+
+PROMETHEUS = (
+    f"{OPENMETRICS};version=1.0.0;escaping=allow-utf-8;q=0.6,{OPENMETRICS};version=0.0.1;q=0.5,"
+    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        (PROMETHEUS, f"{OPENMETRICS}; version=1.0.0"),
+        (f"{OPENMETRICS};q=0, text/plain", "text/plain; version=0.0.4"),
+        (f"{OPENMETRICS};q=0", "text/plain; version=0.0.4"),
+        (f"{OPENMETRICS}; Q=0.000", "text/plain; version=0.0.4"),
+        (f"{OPENMETRICS};q=0.5, text/plain", "text/plain; version=0.0.4"),
+        (f"{OPENMETRICS};q=0.5, text/plain;version=1.0.0", "text/plain; version=1.0.0"),
+        (f"{OPENMETRICS};q=0.5, */*;q=0.9", "text/plain; version=0.0.4"),
+        (f"text/plain;version=0.0.4;q=0.5, {OPENMETRICS}", OPENMETRICS),
+        (f"application/json, {OPENMETRICS};q=0.1", OPENMETRICS),
+        (f"{OPENMETRICS};q=a lot, text/plain;q=0.9", OPENMETRICS),
+    ],
+)
+def test_weights_say_which_format_is_chosen(accept, kind):
+    assert Exposition().encode(Families(), accept)[1].startswith(kind)
