@@ -36,8 +36,9 @@ CHALLENGE_HEADER = {"WWW-Authenticate": {"description": "`Bearer`.", "schema": T
 REQUEST_ID_PARAMETER = {
     "in": "header",
     "name": HEADER,
-    "description": "Echoed, and in every log line of the request. Otherwise one is made.",
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+    "description": "1 to 128 of `A-Za-z0-9._-`: echoed, and in every log line of the request. "
+    "Otherwise one is made.",
+    "schema": TEXT,
 }
 
 
@@ -100,6 +101,7 @@ class Blueprint(flask_smorest.Blueprint):
         self.hot_views: dict[tuple[str, str], HotView] = {}
         self._prepare_doc_cbks.append(self._prepare_body_doc)
         self._prepare_doc_cbks.append(self._prepare_request_id_doc)
+        self._prepare_doc_cbks.append(self._prepare_admin_doc)
 
     def register_views_in_doc(self, api: Api, *given: Any, **options: Any) -> None:
         """What `Api.register_blueprint` calls."""
@@ -193,8 +195,9 @@ class Blueprint(flask_smorest.Blueprint):
             check_admin(request.environ, services().settings.admin)
             return view(*args, **kwargs)
 
-        documented = self.raises(TokenRefused, AdminRefused)(guarded)
-        return cast(View, self.doc(security=[{ADMIN: []}])(documented))
+        described: Any = self.raises(TokenRefused, AdminRefused)(guarded)
+        described._apidoc["admin"] = True
+        return cast(View, described)
 
     def reads(self, *parameters: dict[str, Any]) -> Callable[[View], View]:
         """Headers that the view reads by itself."""
@@ -248,6 +251,15 @@ class Blueprint(flask_smorest.Blueprint):
     ) -> dict[str, Any]:
         read = (REQUEST_ID_PARAMETER, *doc_info.get("reads", ()))
         doc.setdefault("parameters", []).extend(dict(parameter) for parameter in read)
+        return doc
+
+    @staticmethod
+    def _prepare_admin_doc(
+        doc: dict[str, Any], doc_info: dict[str, Any], *, app: Flask, **_: Any
+    ) -> dict[str, Any]:
+        if doc_info.get("admin"):
+            needs_none = services_of(app).settings.admin.token is None
+            doc["security"] = [{ADMIN: []}, *([{}] if needs_none else [])]
         return doc
 
 

@@ -53,6 +53,8 @@ from app.jobs.view import describe
 KEY_HEADER = "Idempotency-Key"
 REPLAYED_HEADER = "Idempotency-Replayed"
 DEFAULT_PAGE_JOBS, MAX_PAGE_JOBS = 20, 100
+# What a number in JSON can be exactly.
+MAX_INDEX = 1 << 53
 # Rows that are encoded and sent together.
 PIECE_ROWS = 500
 NO_STORE = {"Cache-Control": "no-store"}
@@ -84,7 +86,9 @@ def parameter(name: str, description: str, place: str = "query", **schema: Any) 
     return {"in": place, "name": name, "description": description, "schema": what}
 
 
-AFTER = parameter("after", "Only rows with a higher `index`.", type="integer", minimum=-1)
+AFTER = parameter(
+    "after", "Only rows with a higher `index`.", type="integer", minimum=-1, maximum=MAX_INDEX
+)
 SUBMIT_PARAMETERS = (
     parameter(
         KEY_HEADER,
@@ -92,7 +96,10 @@ SUBMIT_PARAMETERS = (
         place="header",
     ),
     parameter(
-        "Content-Encoding", "`gzip`, for either kind of body.", place="header", enum=["gzip"]
+        "Content-Encoding",
+        "`gzip` (or `x-gzip`), for either kind of body.",
+        place="header",
+        enum=["identity", "gzip", "x-gzip"],
     ),
     parameter("model_version", "With NDJSON: as the field of that name."),
     parameter("metadata", "With NDJSON: as the field of that name, a JSON object."),
@@ -212,7 +219,7 @@ def _ask_again(job: Job) -> dict[str, str]:
 
 def _rows(job_id: str) -> Iterator[Row]:
     has, name = services(), job_id[:MAX_ID_CHARS]
-    rows = has.jobs.rows(name, _integer("after", -1, -1, 1 << 53))
+    rows = has.jobs.rows(name, _integer("after", -1, -1, MAX_INDEX))
     id_of = has.feedback.ids_of(has.jobs.read(name)) if has.feedback else _no_id
     return (replace(row, scores=None, prediction_id=id_of(row)) for row in rows)
 

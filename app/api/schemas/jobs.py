@@ -202,7 +202,7 @@ def _options() -> dict[str, fields.Field[Any]]:
         allow_none=True,
         keys=fields.String(validate=Length(1, MAX_METADATA_KEY_CHARS)),
         values=fields.String(validate=Length(max=MAX_METADATA_VALUE_CHARS)),
-        validate=[Length(max=MAX_METADATA), _check_metadata],
+        validate=_check_metadata,
         metadata={
             "description": f"{MAX_METADATA} pairs of texts of your own, told with the job.",
             "maxProperties": MAX_METADATA,
@@ -225,6 +225,9 @@ def _custom_id() -> fields.String:
 
 
 def _check_metadata(pairs: dict[str, str]) -> None:
+    # `Length` would be documented as that of a text.
+    if len(pairs) > MAX_METADATA:
+        raise ValidationError(f"Longer than maximum length {MAX_METADATA}.")
     for pair in pairs.items():
         _check_encodable("".join(pair))
 
