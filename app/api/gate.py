@@ -24,6 +24,8 @@ MAX_DEPTH = 32
 MAX_DRAINED_BYTES = 16 << 20
 DRAIN_STEP_BYTES = 1 << 16
 MAX_REPORTED_FIELDS = 20
+# What marshmallow's Dict puts around what is wrong with a pair.
+SIDES_OF_A_PAIR = {"key", "value"}
 # Of a name and one string.
 QUOTES_OF_TWO_STRINGS = 4
 
@@ -235,6 +237,8 @@ def _shorten(raw: Any, known: tuple[str, ...], max_items: int) -> Any:
 def _flatten(found: Any, path: str = "") -> list[tuple[str, list[str]]]:
     if isinstance(found, list):
         return [(path or "body", found)]
+    if "." in path and found.keys() <= SIDES_OF_A_PAIR:
+        return [(path, [problem for side in found.values() for problem in side])]
     rows: list[tuple[str, list[str]]] = []
     for name, inner in found.items():
         rows += _flatten(inner, ".".join(filter(None, [path, _readable(name)])))

@@ -143,7 +143,12 @@ def test_line_that_is_no_json_is_named(job_client, redis_client, line):
         (["a"], {"body": "Not an object."}),
         ({"texts": ["a"], "model_version": "../v1"},
          {"model_version": "Must be the name of a model, a version, or both."}),
-        ({"texts": ["a"], "metadata": {"a": 7}}, {"metadata.a.value": "Not a valid string."}),
+        ({"texts": ["a"], "metadata": {"a": 7}}, {"metadata.a": "Not a valid string."}),
+        ({"texts": ["a"], "metadata": {"a": {"b": 1}}}, {"metadata.a": "Not a valid string."}),
+        ({"texts": ["a"], "metadata": {"a": 7, "b" * 65: "c"}},
+         {"metadata.a": "Not a valid string.",
+          "metadata.(a name that is not shown)": "Length must be between 1 and 64."}),
+        ({"texts": ["a"], "metadata": {"value": 7}}, {"metadata.value": "Not a valid string."}),
         ({"texts": ["a"], "metadata": {f"{at}": "" for at in range(17)}},
          {"metadata": "Longer than maximum length 16."}),
         ({"texts": ["a"], "metadata": {"a": "\ud800"}}, {"metadata": "Contains a lone surrogate."}),
@@ -158,6 +163,18 @@ def test_json_that_is_wrong_names_each_field(job_client, redis_client, body, err
     assert (answer.status_code, answer.json["code"]) == (422, "invalid_fields")
     assert answer.json["errors"] == {field: [message] for field, message in errors.items()}
     assert is_untouched(redis_client)
+
+
+def test_pair_of_metadata_that_is_wrong_on_both_sides_is_named_once(job_client):
+    body = {"texts": ["a"], "metadata": {"": 7}, "value": 7}
+
+    assert post(job_client, json.dumps(body), JSON).json["errors"] == {
+        "metadata.(a name that is not shown)": [
+            "Length must be between 1 and 64.",
+            "Not a valid string.",
+        ],
+        "value": ["Unknown field."],
+    }
 
 
 @pytest.mark.parametrize(
