@@ -90,4 +90,5 @@ class ModelActive(BadInput):
 class NoPreviousVersion(BadInput):
     """There is no version to roll back to."""
 
-    status, code, template = 409, "no_previous_version", "{0} has had no other active version"
+    status, code = 409, "no_previous_version"
+    template = "no other version of {0} is held to go back to"

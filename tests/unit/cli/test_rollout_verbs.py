@@ -138,7 +138,7 @@ def test_unload_lets_go_of_a_version(run, hosts, redis_client):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("rollback", "sentiment"), "sentiment has had no other active version"),
+        (("rollback", "sentiment"), "no other version of sentiment is held to go back to"),
         (("unload", "sentiment-v2"), "sentiment-v2 is active; swap to another version first"),
         (("unload", "sentiment-v7"), "there are: sentiment-v1, sentiment-v2"),
         (("swap", "sentiment", "v7"), "there are: sentiment-v1, sentiment-v2"),
