@@ -24,11 +24,12 @@ ASYNC_PARAMETER = PARAMETER | {
     "in N seconds (RFC 7240).",
 }
 ASYNC = "respond-async"
-_ASYNC = re.compile(r"(?:^|,)\s*respond-async\s*(?:,|;|$)", re.IGNORECASE)
-_WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?([1-9][0-9]{0,5})\"?\s*(?:,|;|$)", re.IGNORECASE)
+# An empty value is none.
+_ASYNC = re.compile(r"(?:^|,)\s*respond-async\s*(?:=\s*\"\"\s*)?(?:,|;|$)", re.IGNORECASE)
+_WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?0*+([1-9][0-9]{0,5})\"?\s*(?:,|;|$)", re.IGNORECASE)
 # Matches to the end of an unterminated string too: it can never be tried twice at one place.
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
-_NUMBER = re.compile(r'"[0-9]+"')
+_NUMBER = re.compile(r'"[0-9]*"')
 
 
 def wait_s(given: str | None) -> int | None:
@@ -65,7 +66,7 @@ def is_async_at_once(given: str | None) -> bool:
 
 
 def _without_strings(given: str) -> str:
-    """What is quoted separates and names nothing; numbers may be quoted, and stay."""
+    """What is quoted separates and names nothing; numbers may be quoted, or nothing, and stay."""
     if '"' not in given:
         return given
-    return _STRING.sub(lambda found: found[0] if _NUMBER.fullmatch(found[0]) else '""', given)
+    return _STRING.sub(lambda found: found[0] if _NUMBER.fullmatch(found[0]) else '"-"', given)

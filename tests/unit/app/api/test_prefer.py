@@ -12,6 +12,8 @@ from app.api.prefer import applied, is_async_at_once, wait_s
     [
         ("wait=1", 1),
         ("wait=600", 600),
+        ("wait=02", 2),
+        ('wait="000000000600"', 600),
         ("WAIT=2", 2),
         ('wait="3"', 3),
         (" wait = 4 ", 4),
@@ -31,7 +33,7 @@ def test_wait_is_understood_as_rfc_7240_spells_it(given, expected):
 @pytest.mark.parametrize(
     "given",
     [
-        *("", "wait", "wait=", "wait=0", "wait=-1", "wait=1.5", "wait=1e3", "wait=soon"),
+        *("", "wait", "wait=", "wait=0", "wait=00", "wait=-1", "wait=1.5", "wait=1e3", "wait=soon"),
         *("wait=9999999", "await=3", "foo=wait", "x;wait=3", "wait=\u0663", "wait=1 2"),
         *('foo="a, wait=3, b"', 'foo="a, wait=3', 'wait="3', 'wait=3"', 'wait="3, 4"'),
     ],
@@ -45,6 +47,10 @@ def test_what_cannot_be_understood_is_ignored(given):
     [
         ("respond-async", True, "respond-async"),
         ("respond-async, wait=2", False, "respond-async, wait=2"),
+        ('respond-async="", wait=2', False, "respond-async, wait=2"),
+        ('respond-async = ""; a=b', True, "respond-async"),
+        ('respond-async="no"', False, None),
+        ('respond-async="1"', False, None),
         ("wait=2", False, "wait=2"),
         ("wait=soon, respond-async", True, "respond-async"),
         ("handling=lenient", False, None),
