@@ -8,6 +8,7 @@ import signal
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+import redis
 from hypothesis import settings
 
 from tests.processes import RedisServer
@@ -43,6 +44,18 @@ def redis_client(redis_server):
     with redis_server.client() as client:
         client.flushall()
         yield client
+
+
+@pytest.fixture
+def client_without_info(redis_server, redis_client):
+    """A client of the shared server that may run nothing dangerous: no INFO, for one."""
+    redis_client.acl_setuser(
+        "plain", enabled=True, passwords=["+pw"], keys=["*"], categories=["+@all", "-@dangerous"]
+    )
+    path = str(redis_server.socket)
+    with redis.Redis(unix_socket_path=path, username="plain", password="pw") as client:
+        yield client
+    redis_client.acl_deluser("plain")
 
 
 def pytest_addoption(parser):

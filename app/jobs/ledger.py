@@ -163,9 +163,12 @@ class Ledger:
     def check_memory(self, more_bytes: int) -> None:
         """`StorageFull` where `more_bytes` would not leave Redis what the rest needs.
 
-        A Redis without `maxmemory` is taken to have enough.
+        A Redis without `maxmemory`, or one that refuses INFO to us, is taken to have enough.
         """
-        memory: Any = self.redis.info("memory")
+        try:
+            memory: Any = self.redis.info("memory")
+        except redis.exceptions.NoPermissionError:
+            return
         most = int(memory.get("maxmemory") or 0) * MAX_MEMORY_SHARE
         if most and memory["used_memory"] + more_bytes > most:
             raise StorageFull(more_bytes)

@@ -4,10 +4,11 @@ They are the same whichever process answers. A Redis that is away or slow costs 
 most, and only once in a while: all that is missing then is what it would have told.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import redis
@@ -17,6 +18,8 @@ from prometheus_client.registry import Collector
 from app.contract import JOB_QUEUES, PREDICT_QUEUES
 from app.jobs.keys import ACTIVE_KEY, TEXTS_KEY, WEBHOOKS_KEY
 
+logger = logging.getLogger(__name__)
+
 TIMEOUT_S = 0.2
 # A Redis that did not answer is left alone for so long.
 PAUSE_S = 5.0
@@ -24,16 +27,25 @@ QUEUES = (*PREDICT_QUEUES.values(), *JOB_QUEUES.values())
 ENDED_STATES = ("succeeded", "failed", "cancelled")
 
 
+class Memory(NamedTuple):
+    """What Redis holds, and what it may hold at most; 0: no limit."""
+
+    used_bytes: int
+    max_bytes: int
+
+
 class Look(NamedTuple):
-    """One look at Redis; `ages_s` has the age of the oldest message of each queue."""
+    """One look at Redis; `ages_s` has the age of the oldest message of each queue.
+
+    `memory` is None where our user may not run INFO.
+    """
 
     depths: dict[str, int]
     ages_s: dict[str, float]
     open_jobs: int
     job_texts: dict[str, int]
     webhooks: int
-    used_bytes: int
-    max_bytes: int
+    memory: Memory | None
 
 
 class RedisCollector(Collector):
@@ -47,6 +59,7 @@ class RedisCollector(Collector):
         self._client = connect(TIMEOUT_S)
         self._now = now
         self._not_before = float("-inf")
+        self._is_refusal_logged = False
 
     def collect(self) -> Iterator[Metric]:
         """The metric families; only that it is away where Redis does not answer."""
@@ -58,14 +71,11 @@ class RedisCollector(Collector):
             return
         yield from _queues(look)
         yield from _jobs(look)
-        yield GaugeMetricFamily(
-            "mlserve_redis_memory_used_bytes", "What Redis holds.", value=look.used_bytes
-        )
-        yield GaugeMetricFamily(
-            "mlserve_redis_memory_max_bytes",
-            "What it may hold at most (maxmemory); 0: no limit.",
-            value=look.max_bytes,
-        )
+        if look.memory is not None:
+            yield from _memory(look.memory)
+        elif not self._is_refusal_logged:
+            self._is_refusal_logged = True
+            logger.warning("memory of Redis not told", extra={"cause": "no permission for INFO"})
 
     def look(self) -> Look | None:
         """One look; None where Redis does not answer in time, or did not a moment ago."""
@@ -95,7 +105,9 @@ def look_at(client: "redis.Redis") -> Look:
         pipe.hgetall(TEXTS_KEY)
         pipe.zcard(WEBHOOKS_KEY)
         pipe.info("memory")
-        *messages, (seconds, microseconds), jobs, texts, webhooks, memory = pipe.execute()
+        *answers, memory = pipe.execute(raise_on_error=False)
+    _raise_first(answers)
+    *messages, (seconds, microseconds), jobs, texts, webhooks = answers
     depths = dict(zip(QUEUES, messages, strict=False))
     oldest = dict(zip(QUEUES, messages[len(QUEUES) :], strict=True))
     now = seconds + microseconds / 1e6
@@ -105,9 +117,22 @@ def look_at(client: "redis.Redis") -> Look:
         open_jobs=jobs,
         job_texts={state.decode(): int(count) for state, count in texts.items()},
         webhooks=webhooks,
-        used_bytes=memory["used_memory"],
-        max_bytes=memory.get("maxmemory", 0),
+        memory=_memory_of(memory),
     )
+
+
+def _raise_first(answers: list[Any]) -> None:
+    for answer in answers:
+        if isinstance(answer, redis.RedisError):
+            raise answer
+
+
+def _memory_of(answer: Any) -> Memory | None:
+    # Of all that is asked only INFO is not needed to serve.
+    if isinstance(answer, redis.exceptions.NoPermissionError):
+        return None
+    _raise_first([answer])
+    return Memory(answer["used_memory"], answer.get("maxmemory", 0))
 
 
 class _Headers(msgspec.Struct):
@@ -161,4 +186,15 @@ def _jobs(look: Look) -> Iterator[Metric]:
     )
     yield GaugeMetricFamily(
         "mlserve_webhooks_waiting", "Webhooks that are to be posted.", value=look.webhooks
+    )
+
+
+def _memory(memory: Memory) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "mlserve_redis_memory_used_bytes", "What Redis holds.", value=memory.used_bytes
+    )
+    yield GaugeMetricFamily(
+        "mlserve_redis_memory_max_bytes",
+        "What it may hold at most (maxmemory); 0: no limit.",
+        value=memory.max_bytes,
     )

@@ -109,3 +109,7 @@ def test_redis_that_is_full_is_told_as_that(small_redis):
 
 def test_redis_without_a_limit_takes_everything(redis_client):
     ledger(redis_client).check_memory(1 << 50)
+
+
+def test_redis_that_tells_its_memory_to_nobody_takes_everything(client_without_info):
+    ledger(client_without_info).check_memory(1 << 50)

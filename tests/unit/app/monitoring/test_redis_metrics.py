@@ -1,6 +1,7 @@
 """Metrics that are read from Redis: what waits, for how long, and how full it is."""
 
 import json
+import logging
 
 import redis
 
@@ -77,6 +78,28 @@ def test_redis_says_how_full_it_is(redis_client):
     assert found["mlserve_redis_up",] == 1
     assert found["mlserve_redis_memory_used_bytes",] > 100_000
     assert found["mlserve_redis_memory_max_bytes",] == 0
+
+
+def test_redis_that_tells_its_memory_to_nobody_is_up_and_tells_the_rest(
+    client_without_info, caplog
+):
+    client_without_info.lpush(QUEUE, message(0))
+    collector = RedisCollector(lambda timeout_s: client_without_info)
+
+    with caplog.at_level(logging.WARNING):
+        samples(collector)
+        found = samples(collector)
+
+    assert found["mlserve_redis_up",] == 1
+    assert found["mlserve_queue_depth_chunks", QUEUE] == 1
+    assert ("mlserve_redis_memory_used_bytes",) not in found
+    assert [record.msg for record in caplog.records] == ["memory of Redis not told"]
+
+
+def test_redis_that_refuses_more_than_its_memory_is_not_up(client_without_info, redis_client):
+    redis_client.acl_setuser("plain", commands=["-llen"])
+
+    assert read(client_without_info) == {("mlserve_redis_up",): 0}
 
 
 def test_redis_that_is_away_is_asked_once_in_a_while():
