@@ -22,7 +22,7 @@ from typing import Any
 from kombu.transport import redis, virtual
 from kombu.transport.redis import Channel as RedisChannel
 from kombu.utils.scheduling import priority_cycle
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from app.contract import PREDICT_QUEUES
 
@@ -125,7 +125,10 @@ class Channel(RedisChannel):
         """End a wait for messages that does not include all queues that it could include now."""
         if self._in_poll and (number := self._known[1]) is not None:
             with self.conn_or_acquire() as client:
-                client.client_unblock(number)
+                try:
+                    client.client_unblock(number)
+                except NoPermissionError:
+                    self._known = (self._known[0], None)
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         connection = self.client.connection
@@ -154,7 +157,7 @@ def _number(connection: Any) -> int | None:
     try:
         return int(connection.read_response())
     except ResponseError:
-        # Not allowed to ask: a wait then ends by itself, after a second.
+        # Not allowed to ask, or to unblock: a wait then ends by itself, after a second.
         return None
 
 
