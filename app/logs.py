@@ -15,7 +15,7 @@ from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
 
-from app.errors import ServingError
+from app.errors import ConfigError, ServingError
 from app.settings import Logging
 
 # These log a line per task at INFO, with its result.
@@ -77,10 +77,17 @@ def make_handler(settings: Logging, process: str) -> logging.Handler:
 
 
 def server_handler(process: str) -> logging.Handler:
-    """The same for granian's own lines, which are configured by a file: `app/api/granian.json`."""
+    """The same for granian's own lines, which are configured by a file: `app/api/granian.json`.
+
+    Ends the process with a sentence where mlserve's configuration is wrong.
+    """
     from app.config import load
 
-    return make_handler(load().settings.logging, process)
+    try:
+        return make_handler(load().settings.logging, process)
+    except ConfigError as error:
+        # Anything else would come out in a traceback of `logging`.
+        sys.exit(f"mlserve: {error}")
 
 
 def without_words(error: BaseException) -> str:

@@ -5,6 +5,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
 import urllib3
 import yaml
 
@@ -33,12 +34,45 @@ def test_procfile_has_the_four_kinds_of_process():
     assert list(LINES) == ["web", "worker", "gpu-worker", "flower"]
 
 
+def environment(redis_url, models_dir, state_dir, port):
+    """That of all lines, with the programs of this Python in its path."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = service_environment(redis_url, models_dir, state_dir)
+    return env | {"PATH": path, "PORT": str(port)}
+
+
+@pytest.fixture
+def web(tmp_path):
+    """The line of `web`, not started, without a Redis."""
+    state_dir = tmp_path / "state"
+    line = Line("web", environment("unix:///nonexistent.sock", tmp_path, state_dir, free_port()))
+    yield line
+    line.close()
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        ({"MLSERVE_STATE_DIR": __file__}, "[Errno 20] Not a directory"),
+        ({"MLSERVE_MAX_BATCH_SIZE": "0"}, "max_batch_size = '0'"),
+    ],
+    ids=["a state directory that is a file", "a wrong setting"],
+)
+def test_web_line_refuses_what_it_cannot_serve_with_in_a_sentence(env, words, web):
+    web.env |= env
+
+    status = web.launch().wait(30)
+
+    assert status == 1
+    assert f"mlserve: {words}" in web.logs()
+    assert "Traceback" not in web.logs()
+
+
 def test_web_and_worker_lines_answer_a_prediction_together(tmp_path):
     models_dir = tmp_path / "models"
     build_model(models_dir, "sentiment", "v1")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
     def is_ready():
         try:
@@ -48,8 +82,7 @@ def test_web_and_worker_lines_answer_a_prediction_together(tmp_path):
 
     with ExitStack() as stack:
         redis = stack.enter_context(RedisServer(tcp=True))
-        env = service_environment(redis.url, models_dir, tmp_path)
-        env |= {"PATH": path, "PORT": str(port)}
+        env = environment(redis.url, models_dir, tmp_path, port)
         for kind in ("web", "worker"):
             line = Line(kind, env)
             stack.callback(line.close)
