@@ -12,9 +12,9 @@ from typing import Self
 import psutil
 import urllib3
 
+from app.parent import EndWithParent
 from benchmarks.contenders import HOST, Contender, Place, environ
 from benchmarks.usage import Usage, snapshot
-from cli.child import EndWithParent
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 15.0

@@ -1,20 +1,17 @@
 """CLI. One run of one supervised process: its lines, its end, and the end of its whole group."""
 
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-MAX_LINE_BYTES = 65_536
-PR_SET_PDEATHSIG = 1
+from app.parent import EndWithParent
 
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+MAX_LINE_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,22 +113,3 @@ def _spawn(spec: Spec, output_fd: int) -> subprocess.Popen[bytes]:
         process_group=0,
         preexec_fn=EndWithParent(os.getpid()),
     )
-
-
-class EndWithParent:
-    """Runs in the new process before its program: the kernel ends it when the supervisor dies.
-
-    Without this a SIGKILL of the supervisor would leave its children behind. Linux only; elsewhere
-    they have to be ended by hand in that case.
-    """
-
-    def __init__(self, parent_pid: int) -> None:
-        self.parent_pid = parent_pid
-
-    def __call__(self) -> None:
-        """Ask for a SIGTERM at the parent's death, which may already have happened."""
-        if _libc is None:
-            return
-        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != self.parent_pid:
-            os._exit(1)

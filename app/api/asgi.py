@@ -1,5 +1,6 @@
 """API process. What the ASGI server loads: `granian --interface asgi app.api.asgi:application`."""
 
+import multiprocessing
 import sys
 
 from app import logs
@@ -7,6 +8,7 @@ from app.api import create_front
 from app.config import load
 from app.errors import ConfigError
 from app.monitoring.counts.directory import share
+from app.parent import EndWithParent
 
 try:
     _settings = load().settings
@@ -17,3 +19,8 @@ except (ConfigError, OSError) as error:
     sys.exit(f"mlserve: {error}")
 
 application = create_front(_settings)
+
+# granian starts this process from its main thread. The old one would go on listening beside the
+# next: the port is shared.
+if (_parent := multiprocessing.parent_process()) is not None and _parent.pid is not None:
+    EndWithParent(_parent.pid)()

@@ -5,6 +5,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 import urllib3
 import yaml
@@ -66,6 +67,28 @@ def test_web_line_refuses_what_it_cannot_serve_with_in_a_sentence(env, words, we
     assert status == 1
     assert f"mlserve: {words}" in web.logs()
     assert "Traceback" not in web.logs()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of a parent's death")
+def test_nothing_of_the_web_line_outlives_its_main_process(web):
+    def is_live():
+        try:
+            where = f"http://127.0.0.1:{web.env['PORT']}/health/live"
+            return urllib3.request("GET", where, retries=False).status == 200
+        except urllib3.exceptions.HTTPError:
+            return False
+
+    web.launch()
+    eventually(is_live, 60)
+    started = psutil.Process(web.pid).children(recursive=True)
+
+    web.kill()
+    _, left = psutil.wait_procs(started, timeout=10)
+    for process in left:
+        process.kill()
+
+    assert started
+    assert left == []
 
 
 def test_web_and_worker_lines_answer_a_prediction_together(tmp_path):
