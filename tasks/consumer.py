@@ -4,6 +4,7 @@ Celery waits 2, 4, 6 ... 30 s between attempts to connect, and no setting change
 outage a worker would stay away for half a minute from a Redis that is back.
 """
 
+import time
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,9 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.consumer import consumer
 
 INTERVALS_S = {"interval_start": 0.2, "interval_step": 0.3, "interval_max": 1.0}
+# A Redis that lets us connect and then takes no writes (a replica, a full one) is no lost one:
+# Celery would begin anew at once, and log a traceback for every fifth time.
+AGAIN_AFTER_S = 1.0
 
 # Workers have nothing to tell each other: what they hold is in their heartbeats. The search for
 # neighbours would hold up every start by a second, and gossip fails loudly on each reconnect.
@@ -30,6 +34,15 @@ class Consumer(CeleryConsumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs | ALONE)
+        self._tried_at = float("-inf")
+
+    def connect(self) -> Any:
+        """The connection that tasks come over; no sooner than a second after the last one."""
+        time.sleep(max(0.0, self._tried_at + AGAIN_AFTER_S - time.monotonic()))
+        try:
+            return super().connect()
+        finally:
+            self._tried_at = time.monotonic()
 
     def ensure_connected(self, conn: Any) -> Any:
         """Wait for Redis, and return the open connection."""

@@ -2,12 +2,14 @@
 
 import signal
 import socket
+import time
 
 import pytest
 from billiard.exceptions import WorkerLostError
 
 from app.errors import WorkerOutOfMemory
 from app.fleet import read
+from tasks.consumer import AGAIN_AFTER_S
 from tasks.watchdog import EXIT_HUNG, EXIT_LOCKED
 from tests.integration.workers import FaultyWorker, Sender
 from tests.ports import free_port
@@ -133,6 +135,21 @@ def test_frozen_redis_does_not_end_the_worker(tcp_redis, tcp_sender, models_dir)
 
         assert tcp_sender.send("echo", "back").get(timeout=15) == "back"
         assert worker.returncode is None
+
+
+def test_redis_that_takes_no_writes_is_tried_once_a_second(tcp_redis, models_dir):
+    with FaultyWorker(tcp_redis.url, models_dir) as worker, tcp_redis.client() as client:
+        started_at = time.monotonic()
+        client.replicaof("127.0.0.1", str(free_port()))
+        client.client_kill_filter(_type="normal", skipme=True)
+        eventually(lambda: worker.logs().count("Cannot connect") >= 3)
+        took_s = time.monotonic() - started_at
+        said = worker.logs()
+        client.replicaof("NO", "ONE")
+        eventually(lambda: worker.logs().count("Connected to") == 2)
+
+    assert took_s >= 2 * AGAIN_AFTER_S
+    assert "Traceback" not in said
 
 
 def test_sigterm_finishes_the_running_task_and_withdraws_the_host(
