@@ -14,8 +14,8 @@ import msgspec
 from flask import Flask, Response, request
 from prometheus_flask_exporter import PrometheusMetrics
 
-from app.api.line_budget import LineBudget
 from app.api.scope import STARTED
+from app.line_budget import LineBudget
 from app.monitoring.counts.exposition import Exposition
 from app.monitoring.metrics import Metrics
 from app.monitoring.port import SharedPort

@@ -14,6 +14,7 @@ from app.broker import broker_errors
 from app.contract import PREDICT_CHUNK, SENT_AT
 from app.errors import BrokerUnavailable
 from app.inference.pending import Sent
+from app.line_budget import LineBudget
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ class Publisher:
         self._celery = celery
         self._now = now
         self._lock = threading.Lock()
+        self._failures = LineBudget(max_lines=1)
         self._producer: Any = None
         # Made by Celery once: most of a message is the same for every chunk.
         self._template = celery.amqp.as_task_v2(
@@ -38,7 +40,7 @@ class Publisher:
                 with broker_errors():
                     self._send_or_connect(sent)
             except BrokerUnavailable as error:
-                logger.warning("publishing failed", extra={"cause": repr(error.__cause__)})
+                self._log(error.__cause__)
                 self._drop()
                 raise
 
@@ -46,6 +48,14 @@ class Publisher:
         """Close the connection."""
         with self._lock:
             self._drop()
+
+    def _log(self, cause: BaseException | None) -> None:
+        # Redis may answer, and take nothing: every chunk fails then.
+        left_out = self._failures.take(type(cause).__name__)
+        if left_out is not None:
+            line: dict[str, Any] = {"cause": repr(cause)}
+            more = {"left_out": left_out} if left_out else {}
+            logger.warning("publishing failed", extra=line | more)
 
     def _send_or_connect(self, sent: Sent) -> None:
         was_connected = self._producer is not None

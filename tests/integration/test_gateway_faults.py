@@ -153,6 +153,20 @@ def test_chunk_that_cannot_be_published_is_refused_in_the_calling_thread(setting
     gateway.close()
 
 
+def test_redis_that_takes_no_chunk_costs_a_log_line_a_second(gateway, client, caplog):
+    started = time.monotonic()
+    client.config_set("maxmemory", "1")
+    try:
+        for _ in range(20):
+            with pytest.raises(BrokerUnavailable):
+                gateway.submit(chunk("a"), "cpu")
+    finally:
+        client.config_set("maxmemory", "0")
+
+    took_s = time.monotonic() - started
+    assert 1 <= caplog.messages.count("publishing failed") <= 1 + took_s
+
+
 def test_chunk_is_published_though_its_connection_is_lost_meanwhile(tcp_redis):
     """Whether it had arrived is not known; a chunk may be computed twice."""
     settings = Settings(redis=Redis(url=tcp_redis.url, socket_timeout_s=5))

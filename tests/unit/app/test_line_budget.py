@@ -1,6 +1,6 @@
 """Lines of the same failure: the first of each second, and how many were left out."""
 
-from app.api.line_budget import LineBudget
+from app.line_budget import LineBudget
 
 
 class Clock:

@@ -1,4 +1,4 @@
-"""API process. How many log lines the same failure may have: a flood of them helps nobody.
+"""Shared. How many log lines the same failure may have: a flood of them helps nobody.
 
 Under overload a line for each refusal would cost as much as the refusal itself.
 """
