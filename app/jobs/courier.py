@@ -79,7 +79,8 @@ def _post(
     cutting.start()
     try:
         connection.connect()
-        connection.sock.settimeout(READ_TIMEOUT_S)
+        # Not that of the socket: each step sets it anew.
+        connection.timeout = READ_TIMEOUT_S
         sent = {"Host": target.authority, **headers}
         connection.request("POST", target.path, body, sent, preload_content=False)
         return connection.getresponse().status

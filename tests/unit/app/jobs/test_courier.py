@@ -3,6 +3,7 @@
 import ipaddress
 import socket
 import ssl
+import threading
 
 import pytest
 
@@ -137,6 +138,16 @@ def test_name_that_does_not_exist_is_told():
 
 def test_system_resolves_names():
     assert ipaddress.ip_address(LOOPBACK) in courier.resolve("localhost", 80)
+
+
+def test_receiver_has_its_own_time_for_its_answer(receiver, monkeypatch):
+    monkeypatch.setattr(courier, "CONNECT_TIMEOUT_S", 0.2)
+    receiver.hold.clear()
+    answering = threading.Timer(0.6, receiver.hold.set)
+    answering.start()
+
+    assert post(receiver) == 204
+    answering.join()
 
 
 def test_receiver_that_never_comes_to_an_end_is_cut_off(receiver, monkeypatch):
