@@ -15,7 +15,7 @@ import msgspec
 import redis
 
 from app.errors import SubmissionInProgress, SubmissionLost
-from app.jobs.keys import IDEMPOTENCY_PREFIX
+from app.jobs.keys import IDEMPOTENCY_PREFIX, job_key
 
 # A key whose submission shows no progress is free again after so long.
 TAKEN_TTL_S = 60
@@ -26,7 +26,9 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
 return 1
 """
+# Whoever got no answer does not know whether the job was accepted.
 RELEASE = """
+if KEYS[2] and redis.call('EXISTS', KEYS[2]) == 1 then return end
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """
 
@@ -90,8 +92,10 @@ class Key:
         self._replace(msgspec.json.encode(told), self._ttl_s)
 
     def release(self) -> None:
-        """Nothing came of it: the key is free."""
-        self._redis.eval(RELEASE, 1, self._key, self._raw)
+        """Nothing came of it: the key is free, unless its job is there after all."""
+        job_id = msgspec.json.decode(self._raw, type=Use).job_id
+        keys = [self._key] if job_id is None else [self._key, job_key(job_id)]
+        self._redis.eval(RELEASE, len(keys), *keys, self._raw)
 
     def __enter__(self) -> Self:
         return self

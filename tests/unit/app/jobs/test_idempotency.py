@@ -5,6 +5,7 @@ import pytest
 from app.errors import SubmissionInProgress, SubmissionLost
 from app.jobs.idempotency import TAKEN_TTL_S, Key
 from app.jobs.keys import IDEMPOTENCY_PREFIX
+from tests.unit.app.jobs.jobs import ledger, submit
 
 
 def key(client, name="k"):
@@ -32,6 +33,26 @@ def test_key_that_is_taken_is_refused(redis_client):
 
 def test_key_is_given_back_after_an_error(redis_client):
     with pytest.raises(RuntimeError), key(redis_client).take():
+        raise RuntimeError
+
+    assert key(redis_client).take().used is None
+
+
+def test_key_whose_job_was_accepted_although_nobody_was_told_stays_its_own(redis_client):
+    job, taken = submit(ledger(redis_client), 1), key(redis_client).take()
+    taken.bind(job.id, "fingerprint")
+    with pytest.raises(RuntimeError), taken:
+        raise RuntimeError
+
+    assert key(redis_client).take().used.job_id == job.id
+
+
+def test_key_whose_job_was_discarded_is_given_back(redis_client):
+    book = ledger(redis_client)
+    job, taken = submit(book, 1), key(redis_client).take()
+    taken.bind(job.id, "fingerprint")
+    book.discard(job.id)
+    with pytest.raises(RuntimeError), taken:
         raise RuntimeError
 
     assert key(redis_client).take().used is None
