@@ -34,10 +34,15 @@ RESEND_S = 40.0
 # So long a holder that is no longer seen may still commit; and a message that is in no queue may
 # be on its way.
 GRACE_S = 3.0
-# A version that no worker could hold for so long fails the job, or for as long as so many loads of
+# A version that all workers refused for so long fails the job, or for as long as so many loads of
 # a version may take: a worker that has just been started may load others before it.
 UNHELD_S = 30.0
 UNHELD_LOADS = 2
+# Refusals that come further apart do not add up: meanwhile no worker was there, or had time.
+LATELY_S = 15.0
+
+# What is known of that, as in `prelude`.
+REFUSED = ("refused_at", "refused", "refused_by")
 
 HUNG = "hung"
 LOST_TEXT = failed(Failure(TextGivenUp.code, str(TextGivenUp())))
@@ -122,16 +127,19 @@ class Chunks:
         try:
             spec = msgspec.json.decode(raw, type=JobSpec)
         except msgspec.MsgspecError as error:
-            self.ledger.run("RELEASE", job_id, first, holder, 0.0, str(error))
+            self._release(job_id, first, holder, 0.0, str(error))
             raise MessageRefused(str(error)) from error
         return Claim(job_id, first, count, attempt, spec)
 
     def texts(self, claim: Claim) -> list[str]:
-        """The texts of a chunk; fewer where the job has ended meanwhile."""
+        """The texts of a chunk, for whom holds its version; fewer where the job has ended."""
         last = claim.first + claim.count - 1
         blocks = range(claim.first // BLOCK_TEXTS, last // BLOCK_TEXTS + 1)
         key = part_key(claim.job_id, "texts")
-        found: Any = self.ledger.redis.hmget(key, [str(block) for block in blocks])
+        with self.ledger.redis.pipeline(transaction=False) as pipe:
+            pipe.hmget(key, [str(block) for block in blocks])
+            pipe.hdel(job_key(claim.job_id), *REFUSED)
+            found, _ = pipe.execute()
         texts = [text for blob in found if blob is not None for text in decode_texts(blob)]
         start = claim.first - blocks.start * BLOCK_TEXTS
         return texts[start : start + claim.count]
@@ -157,7 +165,7 @@ class Chunks:
 
         Where that is all that happens for `patience_s`, the job fails.
         """
-        self.ledger.run("RELEASE", claim.job_id, claim.first, holder, retry_s, why)
+        self._release(claim.job_id, claim.first, holder, retry_s, why)
 
     def commit(
         self,
@@ -190,11 +198,18 @@ class Chunks:
         """Say that this attempt failed, and why: the chunk is overdue at once."""
         self.ledger.run("GIVE_UP", claim.job_id, claim.first, holder, why)
 
-    def sweep(self, job_id: str, live: Collection[str], is_queue_empty: bool) -> Swept:
+    def sweep(
+        self,
+        job_id: str,
+        live: Collection[str],
+        is_queue_empty: bool,
+        holders: Collection[str] = (),
+    ) -> Swept:
         """Take back what is overdue or held by none of `live`; the status of the job after it.
 
         A chunk that was begun and lost is tried again; then text by text, and cut around the text
-        that was computed last, which fails after `MAX_ATTEMPTS` attempts alone.
+        that was computed last, which fails after `MAX_ATTEMPTS` attempts alone. `holders` are
+        those of `live` that say they hold the version.
         """
         found: bytes = self.ledger.run(
             "SWEEP",
@@ -208,9 +223,14 @@ class Chunks:
             HUNG_TEXT,
             msgspec.json.encode(UNHELD),
             msgspec.json.encode(EXPIRED),
+            msgspec.json.encode(sorted(holders)),
+            LATELY_S,
         )
         swept: Swept = msgspec.convert(found.decode(), Swept)
         return swept
+
+    def _release(self, job_id: str, first: int, holder: str, retry_s: float, why: str) -> None:
+        self.ledger.run("RELEASE", job_id, first, holder, retry_s, why, LATELY_S)
 
 
 def _ref(spec: bytes | None) -> str | None:

@@ -26,6 +26,15 @@ local function count(what, texts)
   total(what, texts)
 end
 local function put(first, r) call('HSET', CHUNKS, first, cjson.encode(r)) end
+local REFUSED = {'refused_at', 'refused', 'refused_by'}
+-- Who has refused the job in the last so many seconds, and for how long that has gone on.
+local function refused_lately(lately_s)
+  local by, last = {}, 0
+  for holder, at in pairs(cjson.decode(get('refused_by') or '{}')) do
+    if now - at < tonumber(lately_s) then by[holder], last = at, math.max(last, at) end
+  end
+  return by, last - tonumber(get('refused_at') or last)
+end
 local function drop(first)
   call('HDEL', CHUNKS, first)
   call('ZREM', OUT, first)

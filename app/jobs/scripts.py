@@ -98,15 +98,19 @@ keep()
 return 1
 """
 
-# first text, holder, seconds until it is sent again, why
+# first text, holder, seconds until it is sent again, why, seconds after which a refusal that none
+# followed counts no more
 RELEASE = """
 local r = row(ARGV[3])
 if not r or r.h ~= ARGV[4] then return 0 end
 r.h, r.a = '', r.a - 1
 put(ARGV[3], r)
 call('ZADD', OUT, now + ARGV[5], ARGV[3])
+local by = refused_lately(ARGV[7])
+if not next(by) then call('HDEL', J, 'refused_at') end
 call('HSETNX', J, 'refused_at', ARGV[2])
-call('HSET', J, 'refused', ARGV[6])
+by[ARGV[4]] = now
+call('HSET', J, 'refused', ARGV[6], 'refused_by', cjson.encode(by))
 return 1
 """
 
@@ -125,7 +129,7 @@ COMMIT = """
 local status, r = get('status'), row(ARGV[3])
 if status ~= 'in_progress' and status ~= 'cancelling' then return 'late' end
 if not r or r.c ~= tonumber(ARGV[4]) then return 'late' end
-call('HDEL', J, 'refused_at', 'refused')
+call('HDEL', J, unpack(REFUSED))
 if ARGV[8] ~= '' then
   local known = tonumber(call('GET', PACE) or ARGV[8])
   call('SET', PACE, 0.7 * known + 0.3 * ARGV[8], 'EX', 2592000)
@@ -135,7 +139,8 @@ return get('status')
 """
 
 # live holders (JSON), whether the queue is empty (0 or 1), grace and patience in seconds,
-# attempts, result of a text that was lost, that hung, failure of a refused job, of an expired one
+# attempts, result of a text that was lost, that hung, failure of a refused job, of an expired one,
+# holders of the version (JSON), seconds after which a refusal that none followed counts no more
 SWEEP = """
 local status = get('status')
 if not status then
@@ -147,8 +152,15 @@ if now >= number('deadline') then
   fail_rest('expired', ARGV[11])
   return 'expired'
 end
-local refused_at = tonumber(get('refused_at') or now)
-if now - refused_at > tonumber(ARGV[6]) then
+local by, refused_s = refused_lately(ARGV[13])
+for _, holder in ipairs(cjson.decode(ARGV[12])) do
+  -- One that refuses all the same holds another artifact.
+  if not by[holder] then
+    call('HDEL', J, unpack(REFUSED))
+    refused_s = 0
+  end
+end
+if refused_s > tonumber(ARGV[6]) then
   fail_rest('failed', ARGV[10])
   return 'failed'
 end

@@ -95,7 +95,9 @@ class Sweeper:
         try:
             job = ledger.read(job_id)
             if not job.has_ended:
-                self._chunks.sweep(job_id, live, not seen.queues.get(job.spec.queue, 0))
+                queue = job.spec.queue
+                holders = [host.incarnation for host in seen.holders(job.spec.ref, queue)]
+                self._chunks.sweep(job_id, live, not seen.queues.get(queue, 0), holders)
                 self._pump(job_id, job.spec)
                 job = ledger.read(job_id)
             self._report(job)

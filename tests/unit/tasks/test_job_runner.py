@@ -147,7 +147,9 @@ def test_worker_that_cannot_read_a_job_stands_back_and_holds_the_versions_of_oth
 
 @pytest.mark.parametrize(("unheld_s", "status"), [(115, "in_progress"), (125, "failed")])
 def test_job_waits_for_its_version_twice_as_long_as_a_load_may_take(computer, unheld_s, status):
-    job, _ = computer.sent(digest="f" * 64)
+    job, first = computer.sent(digest="f" * 64)
+    computer.runner.leave()
+    computer.runner.run(job.id, first)
     since = computer.host.now() - unheld_s
     computer.client.hset(f"mlserve:job:{job.id}", "refused_at", since)
 

@@ -9,12 +9,9 @@ from app.jobs.chunks import (
     MAX_ATTEMPTS,
     MAX_CHUNK_TEXTS,
     RESEND_S,
-    UNHELD_S,
     Chunks,
-    patience_s,
 )
 from app.jobs.keys import job_key
-from app.settings import Models
 from tests.unit.app.jobs.jobs import (
     LEASE_S,
     MAX_LOST_WORKERS,
@@ -215,44 +212,6 @@ def test_chunk_is_shortened_once_however_often_that_is_asked(book, chunks):
     assert chunks.shorten(claim, "w1", 3) == shorter
     assert run_all(book, job).counts.pending == 3
     assert commit(chunks, shorter) == "completed"
-
-
-def test_job_whose_version_nobody_can_hold_fails_with_the_reason(book, chunks, clock):
-    job = submit(book, 10)
-    for _ in range(2):
-        chunks.release(begin(chunks, job), "w1", 2.0, "not held")
-        clock.now_s += UNHELD_S - 10
-        chunks.sweep(job.id, ["w1"], True)
-
-    job = book.read(job.id)
-    assert (job.status, job.counts.failed) == ("failed", 10)
-    assert job.error.message == "no worker can hold its model version"
-
-
-def test_version_is_waited_for_as_long_as_two_of_them_may_take_to_load():
-    assert patience_s(Models(load_timeout_s=60)) == 120
-    assert patience_s(Models(load_timeout_s=1)) == UNHELD_S
-
-
-def test_job_whose_version_one_host_cannot_hold_goes_on_with_others(redis_client, clock):
-    book = ledger(redis_client, clock, max_queued_chunks=1)
-    job, chunks = submit(book, 1000), Chunks(book)
-    for _ in range(10):
-        chunks.release(begin(chunks, job, "w1"), "w1", 2.0, "not held")
-        clock.now_s += UNHELD_S - 10
-        chunks.sweep(job.id, ["w1", "w2"], True)
-        commit(chunks, begin(chunks, job, "w2"))
-
-    assert book.read(job.id).status == "in_progress"
-
-
-def test_released_chunk_is_no_attempt(book, chunks, clock):
-    job = submit(book, 10)
-    chunks.release(begin(chunks, job), "w1", 2.0, "not held")
-    clock.now_s += 2
-    chunks.sweep(job.id, ["w1"], False)
-
-    assert begin(chunks, job).attempt == 1
 
 
 def test_chunk_of_another_version_of_mlserve_is_given_back(book, chunks, clock, redis_client):

@@ -87,9 +87,13 @@ class Law(RuleBasedStateMachine):
     def wait(self, seconds):
         self.clock.now_s += seconds
 
-    @rule(live=st.sets(st.sampled_from(HOLDERS)), is_queue_empty=st.booleans())
-    def sweep(self, live, is_queue_empty):
-        self.chunks.sweep(self.job.id, live, is_queue_empty)
+    @rule(
+        live=st.sets(st.sampled_from(HOLDERS)),
+        is_queue_empty=st.booleans(),
+        is_held=st.booleans(),
+    )
+    def sweep(self, live, is_queue_empty, is_held):
+        self.chunks.sweep(self.job.id, live, is_queue_empty, live if is_held else ())
 
     @precondition(lambda self: not self.is_cancelled)
     @rule(chance=st.integers(0, 9))

@@ -5,9 +5,9 @@ import os
 import pytest
 
 from app import fleet
-from app.contract import HostState
+from app.contract import HeldModel, HostState
 from app.errors import Unavailable
-from app.jobs.chunks import GRACE_S, Chunks
+from app.jobs.chunks import GRACE_S, LATELY_S, UNHELD_S, Chunks
 from app.jobs.keys import SWEEPER_KEY
 from app.jobs.sweeper import LEASE_S, Sweeper
 from tests.unit.app.jobs.jobs import SPEC, Clock, as_another_version_wrote, commit, ledger, submit
@@ -36,13 +36,13 @@ class World:
         self.told.append(job)
         self.before.append(before)
 
-    def beat(self, hostname):
+    def beat(self, hostname, *held):
         state = HostState(
             hostname=hostname,
             pid=os.getpid(),
             device="cpu",
             queues=["jobs.cpu"],
-            models=[],
+            models=[HeldModel(ref, "d" * 64, fleet.READY) for ref in held],
             started_at=1.5,
             beat_at=2.0,
             memory_bytes=1,
@@ -182,6 +182,21 @@ def test_chunk_of_a_host_that_was_replaced_is_sent_again(world):
     world.sweeper.step()
 
     assert [ticket.first for ticket in world.sent] == [0, 0]
+
+
+@pytest.mark.parametrize(("held", "status"), [((), "failed"), ((SPEC.ref,), "in_progress")])
+def test_version_that_some_workers_refuse_is_held_where_another_one_says_so(world, held, status):
+    job = submit(world.book, 10)
+    refusing, _ = world.beat("w1"), world.beat("w2", *held)
+    until = world.clock.now_s + UNHELD_S + LATELY_S
+    while world.clock.now_s < until and not world.book.read(job.id).has_ended:
+        world.sweeper.step()
+        claim = world.chunks.claim(job.id, 0, refusing, 10)
+        world.chunks.release(claim, refusing, 0.0, "not held")
+        world.clock.now_s += LATELY_S / 3
+        world.sweeper.step()
+
+    assert world.book.read(job.id).status == status
 
 
 def test_job_that_vanished_is_let_go_of(world, redis_client):
