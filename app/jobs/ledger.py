@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 VALIDATING_TTL_S = 60
 # So long an expired job is answered with 410.
 GONE_TTL_S = 7 * 86_400
+# No job lives longer: the settings let one run for 30 days, and be kept for 30 after its end.
+LISTED_S = 90 * 86_400
 # The part of Redis's memory that jobs may fill: queues and answers need the rest.
 MAX_MEMORY_SHARE = 0.75
 # Jobs that have expired are found in the list, and leave it: a page looks so often at so many more.
@@ -81,7 +83,7 @@ class Ledger:
         Only where it `is_listed`, `page` has it.
         """
         with _memory(0):
-            if not self.run("SEAL", job_id, blocks, texts, int(is_listed)):
+            if not self.run("SEAL", job_id, blocks, texts, int(is_listed), LISTED_S):
                 raise SubmissionLost()
         return self.read(job_id)
 

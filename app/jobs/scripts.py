@@ -13,7 +13,7 @@ for at = 1, 3 do call('EXPIRE', KEYS[at], ARGV[6]) end
 return 1
 """
 
-# blocks, texts, whether it is listed (0 or 1)
+# blocks, texts, whether it is listed (0 or 1), seconds after which none that is listed is left
 SEAL = """
 if get('status') ~= 'validating' or call('HLEN', TEXTS) ~= tonumber(ARGV[3]) then return 0 end
 local run_s, ttl_s = number('max_run_s'), number('result_ttl_s')
@@ -22,7 +22,7 @@ call('HSET', J, 'status', 'in_progress', 'total', ARGV[4], 'submitted_at', ARGV[
 total('accepted', ARGV[4])
 if ARGV[5] == '1' then call('ZADD', JOBS, now, id) end
 call('ZADD', ACTIVE, now, id)
-call('ZREMRANGEBYSCORE', JOBS, '-inf', now - run_s - ttl_s)
+call('ZREMRANGEBYSCORE', JOBS, '-inf', now - ARGV[6])
 remember()
 return 1
 """

@@ -5,7 +5,7 @@ import random
 from app.contract import Failure
 from app.jobs.blobs import encode_results
 from app.jobs.chunks import MAX_ATTEMPTS, Chunks
-from app.jobs.keys import job_key
+from app.jobs.keys import job_key, keys_of
 from app.jobs.ledger import Ledger
 from app.jobs.records import JobSpec
 from app.jobs.submission import Submission
@@ -43,6 +43,11 @@ def submit(book, count, spec=SPEC, ids=lambda at: None):
 def as_another_version_wrote(client, job, spec=b'{"ref": "tiny-v1", "priority": 1}'):
     """Replace the specification of a job by one that this mlserve cannot read."""
     client.hset(job_key(job.id), "spec", spec)
+
+
+def vanish(client, jobs):
+    """What Redis does with jobs whose time is over."""
+    client.delete(*(key for job in jobs for key in keys_of(job.id)[:8]))
 
 
 def begin(chunks, job, holder="w1"):

@@ -7,7 +7,7 @@ from app.errors import JobGone, JobNotFound, Unavailable
 from app.jobs import ledger as module
 from app.jobs import results
 from app.jobs.chunks import Chunks
-from app.jobs.keys import ACTIVE_KEY, JOBS_KEY, keys_of
+from app.jobs.keys import ACTIVE_KEY, JOBS_KEY
 from tests.unit.app.jobs.jobs import (
     Clock,
     as_another_version_wrote,
@@ -15,6 +15,7 @@ from tests.unit.app.jobs.jobs import (
     ledger,
     run_all,
     submit,
+    vanish,
 )
 from tests.waiting import eventually
 
@@ -82,11 +83,6 @@ def test_list_forgets_jobs_that_are_gone(redis_client):
         book.page(10, gone.id)
 
 
-def vanish(client, jobs):
-    """What Redis does with jobs whose time is over."""
-    client.delete(*(key for job in jobs for key in keys_of(job.id)[:8]))
-
-
 @pytest.mark.parametrize("count", [1, 2, 3, 150])
 def test_jobs_that_run_are_listed_behind_newer_ones_that_are_gone(redis_client, count):
     clock = Clock()
@@ -101,6 +97,28 @@ def test_jobs_that_run_are_listed_behind_newer_ones_that_are_gone(redis_client, 
     assert {job.id for page in (first, second) for job in page.jobs} == {oldest.id, older.id}
     assert second.next_before is None
     assert redis_client.zcard(JOBS_KEY) == 2
+
+
+def test_jobs_stay_listed_whatever_times_later_ones_are_given(redis_client):
+    clock = Clock()
+    job = submit(ledger(redis_client, clock), 10)
+    clock.now_s += 200
+    book = ledger(redis_client, clock, max_run_seconds=60, result_ttl_seconds=60)
+
+    other = submit(book, 10)
+
+    assert {found.id for found in book.page(10).jobs} == {job.id, other.id}
+
+
+def test_jobs_that_nobody_lists_are_forgotten_some_day(redis_client):
+    clock = Clock()
+    book = ledger(redis_client, clock)
+    submit(book, 1)
+    clock.now_s += module.LISTED_S
+
+    kept = submit(book, 1)
+
+    assert redis_client.zrange(JOBS_KEY, 0, -1) == [kept.id.encode()]
 
 
 def test_page_looks_at_so_many_jobs_that_are_gone_and_says_where_to_go_on(
