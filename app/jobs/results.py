@@ -85,5 +85,7 @@ class _Reader:
         number, place = divmod(index, blobs.BLOCK_TEXTS)
         if self._block[0] != number:
             blob: Any = self._ledger.redis.hget(part_key(self._job.id, "ids"), str(number))
+            if blob is None:
+                self._ledger.read(self._job.id)  # expired, or a block without ids?
             self._block = (number, blobs.decode_ids(blob))
         return self._block[1][place]

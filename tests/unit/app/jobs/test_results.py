@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.contract import Failure
+from app.errors import JobGone
 from app.jobs import blobs, results
 from app.jobs.chunks import Chunks
-from tests.unit.app.jobs.jobs import commit, ledger, run_all, submit
+from tests.unit.app.jobs.jobs import begin, commit, ledger, run_all, submit, vanish
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 failures = st.builds(Failure, texts, texts)
@@ -101,3 +102,18 @@ def test_rows_carry_the_ids_of_their_callers(book):
 
     assert [row.custom_id for row in rows[:4]] == [None, "id 129", None, "id 131"]
     assert rows[-1].custom_id == "id 299"
+
+
+@pytest.mark.parametrize("ids", [str, lambda at: None], ids=["ids", "none"])
+def test_job_that_expires_while_it_is_read_is_told_before_rows_lack_their_ids(book, ids):
+    chunks = Chunks(book)
+    commit(chunks, begin(chunks, submit(book, 64)), texts_per_s=1e6)
+    job = run_all(book, submit(book, 300, ids=ids))  # one chunk, and three blocks of ids
+    rows = results.rows(book, job.id)
+    read = [next(rows)]
+    vanish(book.redis, [job])
+
+    with pytest.raises(JobGone):
+        read.extend(rows)
+
+    assert [row.custom_id for row in read] == [ids(at) for at in range(128)]
