@@ -73,7 +73,7 @@ return {r.c, r.a, get('spec')}
 # first text, holder, seconds of lease, text that is computed now
 MARK = """
 local r = row(ARGV[3])
-if not r or r.h ~= ARGV[4] then return 0 end
+if not r or r.h ~= ARGV[4] or ARGV[6] - ARGV[3] >= r.c then return 0 end
 r.m = tonumber(ARGV[6])
 put(ARGV[3], r)
 call('ZADD', OUT, now + ARGV[5], ARGV[3])

@@ -203,6 +203,18 @@ def test_chunk_is_shortened_by_its_holder_only(book, chunks):
     assert chunks.shorten(claim, "w1", 11) is None
 
 
+def test_text_that_a_chunk_was_shortened_by_is_not_marked_in_it(book, chunks):
+    job = submit(book, 10)
+    claim = begin(chunks, job)
+    shorter = chunks.shorten(claim, "w1", 3)
+
+    assert not chunks.mark(claim, "w1", 3, LEASE_S)
+    assert chunks.mark(shorter, "w1", 2, LEASE_S)
+    chunks.give_up(shorter, "w1")
+    chunks.sweep(job.id, ["w1"], False)
+    assert run_all(book, job).counts.succeeded == 10
+
+
 def test_chunk_is_shortened_once_however_often_that_is_asked(book, chunks):
     job = submit(book, 10)
     claim = begin(chunks, job)
