@@ -29,7 +29,7 @@ MAX_CHUNK_TEXTS = 10_000
 # would not have. To hold them, the chunk of a slow version takes up to so many times its target.
 FULL_CHUNK_TEXTS = 256
 MAX_STRETCH = 8
-# A message that waits in a queue is sent again after so long.
+# A message that waits in a queue is sent again after so long, unless the queue is full.
 RESEND_S = 40.0
 # So long a holder that is no longer seen may still commit; and a message that is in no queue may
 # be on its way.
@@ -204,12 +204,14 @@ class Chunks:
         live: Collection[str],
         is_queue_empty: bool,
         holders: Collection[str] = (),
+        is_queue_full: bool = False,
     ) -> Swept:
         """Take back what is overdue or held by none of `live`; the status of the job after it.
 
         A chunk that was begun and lost is tried again; then text by text, and cut around the text
         that was computed last, which fails after `MAX_ATTEMPTS` attempts alone. `holders` are
-        those of `live` that say they hold the version.
+        those of `live` that say they hold the version. A queue is full where it has as many
+        messages as all open jobs may have there: then none of them need have been lost.
         """
         found: bytes = self.ledger.run(
             "SWEEP",
@@ -225,6 +227,8 @@ class Chunks:
             msgspec.json.encode(EXPIRED),
             msgspec.json.encode(sorted(holders)),
             LATELY_S,
+            int(is_queue_full),
+            RESEND_S,
         )
         swept: Swept = msgspec.convert(found.decode(), Swept)
         return swept

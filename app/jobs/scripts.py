@@ -140,7 +140,8 @@ return get('status')
 
 # live holders (JSON), whether the queue is empty (0 or 1), grace and patience in seconds,
 # attempts, result of a text that was lost, that hung, failure of a refused job, of an expired one,
-# holders of the version (JSON), seconds after which a refusal that none followed counts no more
+# holders of the version (JSON), seconds after which a refusal that none followed counts no more,
+# whether the queue is full (0 or 1), seconds until it is looked at again then
 SWEEP = """
 local status = get('status')
 if not status then
@@ -198,6 +199,10 @@ for n = 1, #out, 2 do
     call('ZADD', OUT, due, first)
   elseif r.h == '' and ARGV[4] == '1' and now - r.s > tonumber(ARGV[5]) then
     due = now
+  elseif due <= now and r.h == '' and not r.t and ARGV[14] == '1' then
+    -- Never claimed: its message may still lie there, and another one would lie behind all others.
+    due = now + ARGV[15]
+    call('ZADD', OUT, due, first)
   end
   if due <= now then lose(first, r) end
 end

@@ -80,24 +80,29 @@ class Sweeper:
         self._told = {job_id: job for job_id, job in self._told.items() if job_id in active}
         seen = fleet.read(self._chunks.ledger.redis)
         live = {host.incarnation for host in seen.hosts}
+        most = len(active) * self._chunks.ledger.limits.max_queued_chunks
+        full = {queue for queue, messages in seen.queues.items() if messages >= most}
         errors: list[Exception] = []
         for job_id in active:
             try:
-                self._look_after(job_id, live, seen)
+                self._look_after(job_id, live, seen, full)
             except redis.ConnectionError:
                 raise
             except Exception as error:  # noqa: BLE001 - raised by the caller
                 errors.append(error)
         return errors
 
-    def _look_after(self, job_id: str, live: Collection[str], seen: Fleet) -> None:
+    def _look_after(
+        self, job_id: str, live: Collection[str], seen: Fleet, full: Collection[str]
+    ) -> None:
         ledger = self._chunks.ledger
         try:
             job = ledger.read(job_id)
             if not job.has_ended:
                 queue = job.spec.queue
                 holders = [host.incarnation for host in seen.holders(job.spec.ref, queue)]
-                self._chunks.sweep(job_id, live, not seen.queues.get(queue, 0), holders)
+                is_empty = not seen.queues.get(queue, 0)
+                self._chunks.sweep(job_id, live, is_empty, holders, queue in full)
                 self._pump(job_id, job.spec)
                 job = ledger.read(job_id)
             self._report(job)

@@ -147,6 +147,28 @@ def test_message_that_waits_in_its_queue_is_not_sent_twice(book, chunks, clock):
     assert chunks.feed(job.id, job.spec) == []
 
 
+def test_message_is_not_sent_again_while_its_queue_has_as_many_as_there_may_be(book, chunks, clock):
+    job = submit(book, 10)
+    chunks.feed(job.id, job.spec)
+    for _ in range(3):
+        clock.now_s += RESEND_S
+        chunks.sweep(job.id, ["w1"], False, is_queue_full=True)
+        assert chunks.feed(job.id, job.spec) == []
+
+    clock.now_s += RESEND_S
+    chunks.sweep(job.id, ["w1"], False, is_queue_full=False)
+
+    assert begin(chunks, job).attempt == 1
+
+
+def test_chunk_that_was_given_back_is_sent_again_however_many_messages_wait(book, chunks):
+    job = submit(book, 10)
+    chunks.release(begin(chunks, job), "w1", 0.0, "not held")
+    chunks.sweep(job.id, ["w1"], False, is_queue_full=True)
+
+    assert begin(chunks, job).attempt == 1
+
+
 def test_duplicate_message_finds_nothing_to_do(book, chunks):
     job = submit(book, 10)
     claim = begin(chunks, job)

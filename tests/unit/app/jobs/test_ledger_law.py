@@ -90,10 +90,12 @@ class Law(RuleBasedStateMachine):
     @rule(
         live=st.sets(st.sampled_from(HOLDERS)),
         is_queue_empty=st.booleans(),
+        is_queue_full=st.booleans(),
         is_held=st.booleans(),
     )
-    def sweep(self, live, is_queue_empty, is_held):
-        self.chunks.sweep(self.job.id, live, is_queue_empty, live if is_held else ())
+    def sweep(self, live, is_queue_empty, is_queue_full, is_held):
+        holders = live if is_held else ()
+        self.chunks.sweep(self.job.id, live, is_queue_empty, holders, is_queue_full)
 
     @precondition(lambda self: not self.is_cancelled)
     @rule(chance=st.integers(0, 9))

@@ -7,7 +7,7 @@ import pytest
 from app import fleet
 from app.contract import HeldModel, HostState
 from app.errors import Unavailable
-from app.jobs.chunks import GRACE_S, LATELY_S, UNHELD_S, Chunks
+from app.jobs.chunks import GRACE_S, LATELY_S, RESEND_S, UNHELD_S, Chunks
 from app.jobs.keys import SWEEPER_KEY
 from app.jobs.sweeper import LEASE_S, Sweeper
 from tests.unit.app.jobs.jobs import SPEC, Clock, as_another_version_wrote, commit, ledger, submit
@@ -197,6 +197,22 @@ def test_version_that_some_workers_refuse_is_held_where_another_one_says_so(worl
         world.sweeper.step()
 
     assert world.book.read(job.id).status == status
+
+
+def test_no_more_messages_are_sent_than_open_jobs_may_have_in_a_queue(world):
+    submit(world.book, 10)
+    most = world.book.limits.max_queued_chunks
+    world.client.rpush(SPEC.queue, *["a message"] * most)
+    world.sweeper.step()
+    world.clock.now_s += RESEND_S
+    world.sweeper.step()
+    assert len(world.sent) == 1
+
+    world.client.lpop(SPEC.queue)
+    world.clock.now_s += RESEND_S
+    world.sweeper.step()
+
+    assert len(world.sent) == 2
 
 
 def test_job_that_vanished_is_let_go_of(world, redis_client):
