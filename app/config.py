@@ -19,6 +19,7 @@ from redis.connection import parse_url
 
 from app.errors import ConfigError
 from app.settings import MASK, SECRET_KEYS, Drift, Section, Settings, Thresholds
+from app.untrusted_yaml import Values, wrong
 
 ENV_PREFIX = "MLSERVE_"
 CONFIG_VARIABLE = "MLSERVE_CONFIG"
@@ -67,7 +68,7 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{key}", value
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(Values, yaml.SafeLoader):
     """Refuses what YAML would take without a word: a key twice, or one that is no text."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
@@ -77,15 +78,11 @@ class _Loader(yaml.SafeLoader):
         for key, _ in found.value:
             shown = repr(key.value) if isinstance(key, yaml.ScalarNode) else "[...]"
             if key.tag not in KEY_TAGS:
-                raise _wrong(f"the key {shown} is no text", key)
+                raise wrong(f"the key {shown} is no text", key)
             if key.value in seen:
-                raise _wrong(f"the key {shown} is there for the second time", key)
+                raise wrong(f"the key {shown} is there for the second time", key)
             seen.add(key.value)
         return found
-
-
-def _wrong(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
 
 def _read(file: Path, required: bool) -> dict[str, Any]:

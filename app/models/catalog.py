@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import yaml
@@ -17,15 +17,12 @@ from app.errors import ManifestInvalid, ModelError, ModelNotFound, UnsafePath
 from app.models import directory
 from app.models.base import NAME_PATTERN, VERSION_PATTERN, Manifest, Ref, check_name
 from app.models.desired import Desired, read_copy
+from app.untrusted_yaml import parse
 
 logger = logging.getLogger(__name__)
 
 MANIFEST_FILE = "model.yaml"
 MAX_MANIFEST_BYTES = 1 << 20
-# Aliases and depth are looked at before anything is built: a few bytes can stand for any amount.
-MAX_DEPTH = 32
-# The loader written in Python takes minutes for some small files.
-YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 RESCAN_S = 1.0
 # A look takes milliseconds, unless the disk hangs; and who waits may be an event loop.
 MAX_WAIT_S = 0.05
@@ -244,28 +241,15 @@ class Catalog:
 def read_manifest(path: Path) -> Manifest:
     """Parse and validate `path`/model.yaml; `ManifestInvalid` says where it is wrong."""
     try:
-        text = _read_text(path / MANIFEST_FILE)
-        _check_shape(text)
-        return msgspec.convert(YamlLoader(text).get_single_data(), Manifest)
+        return msgspec.convert(parse(_read_text(path / MANIFEST_FILE)), Manifest)
     except FileNotFoundError as error:
         raise ManifestInvalid(path.name, "the file is missing") from error
     except OSError as error:
         # str(error) would name the path on this machine.
         raise ManifestInvalid(path.name, f"not readable ({error.strerror})") from error
     except (ValueError, yaml.YAMLError) as error:
-        # ValueError: not UTF-8, not valid (msgspec), or a date or number that does not exist.
+        # ValueError: not UTF-8, or not valid (msgspec).
         raise ManifestInvalid(path.name, " ".join(str(error).split())) from error
-
-
-def _check_shape(text: str) -> None:
-    depth = 0
-    for event in yaml.parse(text, YamlLoader):
-        if isinstance(event, yaml.AliasEvent):
-            raise ValueError("YAML aliases are not allowed")
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise ValueError("nested too deeply")
 
 
 def _read_text(file: Path) -> str:

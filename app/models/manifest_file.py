@@ -17,7 +17,8 @@ import yaml
 
 from app.errors import ManifestInvalid
 from app.models.base import Artifact, Manifest
-from app.models.catalog import MANIFEST_FILE, YamlLoader, read_manifest
+from app.models.catalog import MANIFEST_FILE, read_manifest
+from app.untrusted_yaml import YamlLoader, parse
 
 BLOCK, KEY, COST = "batching", "max_batch_tokens", "cost"
 
@@ -59,7 +60,7 @@ def with_max_batch_tokens(text: str, tokens: int, known: Manifest) -> str:
     wanted = msgspec.structs.replace(known, batching=batching)
     with suppress(ValueError, LookupError, yaml.YAMLError):
         changed = _changed(text, tokens)
-        if msgspec.convert(yaml.load(changed, YamlLoader), Manifest) == wanted:  # noqa: S506
+        if msgspec.convert(parse(changed), Manifest) == wanted:
             return changed
     raise ManifestInvalid(str(known.ref), f"{BLOCK}: {KEY} cannot be written; set it to {tokens}")
 
