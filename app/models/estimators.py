@@ -111,10 +111,13 @@ def check_manifest(manifest: Manifest) -> None:
 def _column_order(classes: Any, manifest: Manifest) -> list[int] | None:
     found = [str(name) for name in classes.tolist()]
     labels = manifest.labels
-    if found == labels or found == [str(index) for index in range(len(labels))]:
+    if found == labels:
         return None
+    # Before the numbers: labels may be numbers themselves.
     if sorted(found) == sorted(labels):
         return [found.index(label) for label in labels]
+    if found == [str(index) for index in range(len(labels))]:
+        return None
     seen, said = ", ".join(found)[:200], ", ".join(labels)[:200]
     raise ArtifactInvalid(str(manifest.ref), f"its classes are {seen}; the labels are {said}")
 

@@ -70,6 +70,15 @@ def test_numbered_classes_take_the_labels_in_their_order():
     assert found == pytest.approx(fitted.predict_proba(ROWS))
 
 
+@pytest.mark.parametrize("classes", [("0", "1"), (0, 1)])
+def test_classes_that_are_the_labels_are_found_by_name_though_they_are_numbers(classes):
+    fitted = fit(LogisticRegression(), classes)
+
+    found = to_predictor(fitted, manifest(["1", "0"])).predict_proba(ROWS)
+
+    assert found == pytest.approx(fitted.predict_proba(ROWS)[:, [1, 0]])
+
+
 @pytest.mark.parametrize("labels", [["negative", "positive"], ["negative", "neutral", "other"]])
 def test_labels_that_are_not_the_classes_are_refused(labels):
     with pytest.raises(ArtifactInvalid, match="its classes are"):
