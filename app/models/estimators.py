@@ -24,7 +24,6 @@ WEIGHTS = (
     "idf_",
     "components_",
 )
-MAX_DEPTH = 12
 
 
 class EstimatorPredictor:
@@ -82,10 +81,17 @@ def to_predictor(estimator: Any, manifest: Manifest) -> EstimatorPredictor | Log
 
 
 def tame(estimator: Any, ref: str) -> None:
-    """Refuse NaN weights and vectorizers that read files; keep `estimator` on this thread."""
+    """Keep `estimator` on this thread; refuse what is harmful in it or broken.
+
+    `ArtifactUnsafe` for vectorizers that read files, or whose columns are not those of their terms;
+    `ArtifactInvalid` for NaN weights.
+    """
     for part in _parts(estimator):
         if getattr(part, "input", "content") != "content":
             raise ArtifactUnsafe(ref, f"{type(part).__name__} would read files named by a text")
+        if "vocabulary_" in vars(part) and not _is_vocabulary(part.vocabulary_):
+            said = f"vocabulary_ of {type(part).__name__} does not number its terms from 0 on"
+            raise ArtifactUnsafe(ref, said)
         if getattr(part, "n_jobs", None) is not None:
             part.n_jobs = None
         for name in WEIGHTS:
@@ -122,20 +128,37 @@ def _column_order(classes: Any, manifest: Manifest) -> list[int] | None:
     raise ArtifactInvalid(str(manifest.ref), f"its classes are {seen}; the labels are {said}")
 
 
-def _parts(found: Any, depth: int = 0, seen: set[int] | None = None) -> Iterator[Any]:
-    seen = set() if seen is None else seen
-    if depth > MAX_DEPTH or id(found) in seen:
-        return
-    seen.add(id(found))
-    inside: list[Any] = []
-    if isinstance(found, list | tuple):
-        inside = list(found)
-    elif type(found).__module__.startswith("sklearn.") and hasattr(found, "__dict__"):
-        yield found
-        inside = list(vars(found).values())
-    for part in inside:
-        if not isinstance(part, str | int | float | np.ndarray):
-            yield from _parts(part, depth + 1, seen)
+def _parts(estimator: Any) -> Iterator[Any]:
+    """All of scikit-learn inside, however deep it is and whatever it is kept in."""
+    seen: set[int] = set()
+    waiting = [estimator]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, str | int | float) or id(found) in seen:
+            continue
+        seen.add(id(found))
+        if isinstance(found, list | tuple):
+            waiting.extend(found)
+        elif isinstance(found, dict):
+            waiting.extend(found.values())
+        elif isinstance(found, np.ndarray):
+            waiting.extend(found.flat if found.dtype.kind == "O" else ())
+        elif type(found).__module__.startswith("sklearn.") and hasattr(found, "__dict__"):
+            yield found
+            waiting.extend(vars(found).values())
+
+
+def _is_vocabulary(terms: Any) -> bool:
+    """Whether each term has a column of its own, from 0 on.
+
+    Any other column ends the process at the first text that has the term.
+    """
+    if type(terms) is not dict:
+        return False
+    try:
+        return sorted(terms.values()) == list(range(len(terms)))
+    except (TypeError, ValueError):  # they are no numbers
+        return False
 
 
 def _has_nan(weights: Any) -> bool:

@@ -1,12 +1,15 @@
 """Estimators as predictors: the order of columns and the short cut for logistic regression."""
 
+from collections import defaultdict
+
 import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import FeatureUnion, Pipeline
 
-from app.errors import ArtifactInvalid
+from app.errors import ArtifactInvalid, ArtifactUnsafe
 from app.models.base import Manifest
 from app.models.estimators import EstimatorPredictor, LogisticPredictor, tame, to_predictor
 from tests.models import LABELS, train
@@ -99,3 +102,50 @@ def test_nan_in_the_weights_of_terms_is_found():
 
     with pytest.raises(ArtifactInvalid, match="holds NaN"):
         tame(fitted, "tiny-v1")
+
+
+@pytest.mark.parametrize("column", [2_000_000_000, 15, -1, 4, "3", None, 0.5])
+def test_vocabulary_whose_columns_are_not_those_of_its_terms_is_refused(column):
+    fitted = train()
+    fitted[0].vocabulary_["day"] = column
+
+    with pytest.raises(ArtifactUnsafe, match="vocabulary_ of TfidfVectorizer does not number"):
+        tame(fitted, "tiny-v1")
+
+
+def test_vocabulary_that_grows_by_itself_is_refused():
+    fitted = train()
+    fitted[0].vocabulary_ = defaultdict(int, fitted[0].vocabulary_)
+
+    with pytest.raises(ArtifactUnsafe, match="does not number"):
+        tame(fitted, "tiny-v1")
+
+
+def many_pipelines(part):
+    for _ in range(500):
+        part = Pipeline([("inside", part)])
+    return part
+
+
+def in_an_array(part):
+    steps = np.empty(1, dtype=object)
+    steps[0] = ("inside", part)
+    pipeline = Pipeline([])
+    pipeline.steps = steps
+    return pipeline
+
+
+HIDDEN = {
+    "in many pipelines": many_pipelines,
+    "in an array": in_an_array,
+    "in a dict": lambda part: FeatureUnion([], transformer_weights={"inside": part}),
+}
+
+
+@pytest.mark.parametrize("hide", HIDDEN.values(), ids=HIDDEN)
+def test_vectorizer_that_reads_files_is_found_wherever_it_is(hide):
+    fitted = train()
+    fitted[0].input = "filename"
+
+    with pytest.raises(ArtifactUnsafe, match="would read files"):
+        tame(hide(fitted), "tiny-v1")
