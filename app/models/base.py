@@ -142,6 +142,11 @@ class Manifest(Document, frozen=True, kw_only=True):
     libraries: dict[str, str] = {}
     metadata: Metadata = Metadata()
 
+    def __post_init__(self) -> None:
+        """`ValueError` where an answer could not tell one label from another."""
+        if len(set(self.labels)) < len(self.labels) or not all(map(str.strip, self.labels)):
+            raise ValueError("labels: each of them once, and none blank")
+
     @property
     def ref(self) -> Ref:
         """The version that this manifest describes."""

@@ -71,8 +71,9 @@ def labels_of(config: dict[str, Any], ref: str) -> list[str]:
     if named.keys() != places.keys():
         raise ArtifactInvalid(ref, f"{CONFIG_FILE}: id2label does not number its labels from 0 on")
     labels = [named[place] for place in places]
-    if len(set(labels)) < max(2, len(labels)):
-        raise ArtifactInvalid(ref, f"{CONFIG_FILE}: id2label needs two labels, each of them once")
+    if len(set(labels)) < max(2, len(labels)) or not all(map(str.strip, labels)):
+        said = "id2label needs two labels, each of them once, and none blank"
+        raise ArtifactInvalid(ref, f"{CONFIG_FILE}: {said}")
     return labels
 
 

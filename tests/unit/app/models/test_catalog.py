@@ -98,6 +98,8 @@ WRONG_MANIFESTS = {
     "other version": (manifest("sentiment", "v8"), "describes sentiment-v8"),
     "unknown key": (manifest("sentiment", "v9", colour="red"), "unknown field `colour`"),
     "one label": (manifest("sentiment", "v9", labels=["a"]), "length >= 2"),
+    "a label twice": (manifest("sentiment", "v9", labels=["a", "b", "a"]), "each of them once"),
+    "a blank label": (manifest("sentiment", "v9", labels=["a", " "]), "none blank"),
     "path as file": (
         manifest("sentiment", "v9", artifacts=[ARTIFACT | {"file": "../x"}]),
         "matching regex",

@@ -203,6 +203,7 @@ def test_weights_that_are_missing_are_not_made_up(tmp_path):
         ({"architectures": ["BertForMaskedLM"]}, ArtifactInvalid, "BertForMaskedLM is not a model"),
         ({"id2label": {"0": "a", "1": "b", "2": "c"}}, ManifestInvalid, "labels: negative, "),
         ({"id2label": {"0": "negative"}}, ArtifactInvalid, "id2label needs two labels"),
+        ({"id2label": {"0": "a", "1": "b", "2": ""}}, ArtifactInvalid, "none blank"),
         ({"id2label": {"1": "a", "2": "b"}}, ArtifactInvalid, "number its labels from 0 on"),
         ({"num_hidden_layers": 10**9}, ArtifactInvalid, "more than 1000 layers"),
         ({"vocab_size": 10**9}, ArtifactInvalid, "weights, the file has"),
