@@ -46,6 +46,9 @@ def check_config(config: Any, ref: str) -> dict[str, Any]:
         raise ArtifactUnsafe(ref, f"{CONFIG_FILE}: auto_map names code in the directory")
     if "quantization_config" in config:
         raise ArtifactInvalid(ref, f"{CONFIG_FILE}: quantized weights are not supported")
+    if config.get("is_decoder"):
+        # Its tokens see only those before them.
+        raise ArtifactInvalid(ref, f"{CONFIG_FILE}: is_decoder: decoders are not supported")
     if described.model_type not in FAMILIES:
         known = ", ".join(FAMILIES)
         said = f"unknown architecture {described.model_type[:100]!r}; there are: {known}"

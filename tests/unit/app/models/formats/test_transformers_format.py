@@ -198,6 +198,7 @@ def test_weights_that_are_missing_are_not_made_up(tmp_path):
         ({"model_type": None}, ArtifactInvalid, "Expected `str`"),
         ({"auto_map": {"AutoConfig": "evil.Config"}}, ArtifactUnsafe, "auto_map names code"),
         ({"quantization_config": {}}, ArtifactInvalid, "quantized"),
+        ({"is_decoder": True}, ArtifactInvalid, "decoders are not supported"),
         ({"problem_type": "regression"}, ArtifactInvalid, "regression is not supported"),
         ({"problem_type": MULTI_LABEL}, ManifestInvalid, "problem_type: config.json says multi"),
         ({"architectures": ["BertForMaskedLM"]}, ArtifactInvalid, "BertForMaskedLM is not a model"),
