@@ -12,12 +12,11 @@ from typing import Any, TextIO
 import click
 import msgspec
 
+from app.training.data import MAX_FIELD_CHARS
+
 TEXT = "text"
 STDIN = Path("-")
 FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
-# Python's own limit is below that of a text; without one, a quote that is never closed would take
-# the rest of the file for one field.
-MAX_FIELD_CHARS = 1 << 24
 
 column_option = click.option(
     "--column", help="The column of a CSV or TSV, or the key of JSON lines, that has the texts."

@@ -18,6 +18,9 @@ from app.errors import TrainingDataInvalid
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_SUFFIXES = (".jsonl", ".ndjson")
 MAX_LABELS = 1000
+# Python's own limit is below that of a text; without one, a quote that is never closed would take
+# the rest of the file for one field.
+MAX_FIELD_CHARS = 1 << 24
 
 Row = tuple[int, Mapping[str, Any]]
 
@@ -74,9 +77,10 @@ def _rows(path: Path, decoded: str) -> Iterator[Row]:
 
 
 def _delimited(name: str, decoded: str, delimiter: str) -> Iterator[Row]:
+    csv.field_size_limit(MAX_FIELD_CHARS)
     reader = csv.DictReader(io.StringIO(decoded, newline=""), delimiter=delimiter, strict=True)
-    columns = len(reader.fieldnames or ())
     try:
+        columns = len(reader.fieldnames or ())
         for row in reader:
             # DictReader puts what is too much under None, and gives None where a field is missing.
             if None in row or None in row.values():

@@ -42,6 +42,13 @@ def test_read_takes_other_columns_and_whole_numbers_as_labels(tmp_path):
     assert read(path, "say", "stars").rows == Labelled(["a", "b"], ["1", "5"])
 
 
+def test_long_text_is_read_from_a_table_too(tmp_path):
+    long = "word " * 50_000
+    path = write(tmp_path, "d.csv", f"text,label\n{long},yes\nshort,no\n")
+
+    assert read(path).rows.texts == [long, "short"]
+
+
 @given(rows=st.lists(st.tuples(st.text("ab,\t\n\r\"'é"), st.sampled_from("xy")), min_size=1))
 def test_read_gives_what_json_lines_hold(tmp_path_factory, rows):
     rows = [(f"text {text}", label) for text, label in [*rows, ("", "x"), ("", "y")]]
@@ -66,6 +73,7 @@ def test_read_gives_what_json_lines_hold(tmp_path_factory, rows):
         ("d.csv", "text,label\nsecret,a\nsecret\n", r"line 3: does not have 2 columns"),
         ("d.csv", "text,label\nsecret,a,b\n", r"line 2: does not have 2 columns"),
         ("d.csv", 'text,label\n"secret,a\n', r"line 2: unexpected end of data"),
+        ("d.csv", '"text,label\nsecret,a\n', r"line 2: unexpected end of data"),
         ("d.csv", "text,label\nsecret,a\n  ,b\n", r"line 3, column 'text': the text is blank"),
         ("d.csv", "text,label\nsecret, \n", r"line 2, column 'label': the label is blank"),
         ("d.jsonl", '{"text": 7, "label": "a"}', r"column 'text': expected a text, got int"),
