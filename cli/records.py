@@ -107,7 +107,8 @@ def _table(rows: Any, source: Source) -> Iterator[Record]:
     if source.column not in names:
         raise source.wrong(f"no column {source.column!r}; it has {', '.join(names)}")
     if len(set(names)) < len(names):
-        raise source.wrong("two columns have the same name")
+        twice = next(name for name in names if names.count(name) > 1)
+        raise source.wrong(f"two columns have the same name, {twice!r}")
     read = rows.line_num
     for row in rows:
         # A cell may have several lines.

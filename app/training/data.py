@@ -62,30 +62,35 @@ def read(path: Path, text_column: str = "text", label_column: str = "label") -> 
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise TrainingDataInvalid(f"{path.name} line {line}", "is not UTF-8") from error
-    rows = _labelled(path.name, _rows(path, decoded), text_column, label_column)
-    return Dataset(path.name, hashlib.sha256(content).hexdigest(), rows)
+    rows = _rows(path, decoded, (text_column, label_column))
+    labelled = _labelled(path.name, rows, text_column, label_column)
+    return Dataset(path.name, hashlib.sha256(content).hexdigest(), labelled)
 
 
-def _rows(path: Path, decoded: str) -> Iterator[Row]:
+def _rows(path: Path, decoded: str, wanted: tuple[str, ...]) -> Iterator[Row]:
     suffix = path.suffix.lower()
     if suffix in DELIMITERS:
-        return _delimited(path.name, decoded, DELIMITERS[suffix])
+        return _delimited(path.name, decoded, DELIMITERS[suffix], wanted)
     if suffix in JSON_SUFFIXES:
         return _json_lines(path.name, decoded)
     known = ", ".join([*DELIMITERS, *JSON_SUFFIXES])
     raise TrainingDataInvalid(path.name, f"unknown suffix {suffix!r}; expected one of {known}")
 
 
-def _delimited(name: str, decoded: str, delimiter: str) -> Iterator[Row]:
+def _delimited(name: str, decoded: str, delimiter: str, wanted: tuple[str, ...]) -> Iterator[Row]:
     csv.field_size_limit(MAX_FIELD_CHARS)
     reader = csv.DictReader(io.StringIO(decoded, newline=""), delimiter=delimiter, strict=True)
     try:
-        columns = len(reader.fieldnames or ())
+        names = list(reader.fieldnames or ())
+        for column in wanted:
+            # DictReader would take the last one.
+            if names.count(column) > 1:
+                raise TrainingDataInvalid(f"{name} line 1", f"column {column!r} is there twice")
         for row in reader:
             # DictReader puts what is too much under None, and gives None where a field is missing.
             if None in row or None in row.values():
                 raise TrainingDataInvalid(
-                    f"{name} line {reader.reader.line_num}", f"does not have {columns} columns"
+                    f"{name} line {reader.reader.line_num}", f"does not have {len(names)} columns"
                 )
             yield reader.reader.line_num, row
     except csv.Error as error:

@@ -161,7 +161,7 @@ BAD_FILES = {
     "not UTF-8": ("x.txt", b"good\n\xff\n", "can't decode"),
     "too many cells": ("x.csv", "text\na\nb,c\n", "line 3 has more columns"),
     "too many cells behind two lines": ("x.csv", 'text\n"a\n\nb",c\n', "line 2 has more columns"),
-    "one name twice": ("x.csv", "text,text\na,b\n", "same name"),
+    "one name twice": ("x.csv", "text,a,a\nb,1,2\n", "same name, 'a'"),
 }
 
 

@@ -42,6 +42,12 @@ def test_read_takes_other_columns_and_whole_numbers_as_labels(tmp_path):
     assert read(path, "say", "stars").rows == Labelled(["a", "b"], ["1", "5"])
 
 
+def test_other_columns_may_have_one_name(tmp_path):
+    path = write(tmp_path, "d.csv", "text,label,,\ngood,yes,1,2\nbad,no,3,4\n")
+
+    assert read(path).rows == Labelled(["good", "bad"], ["yes", "no"])
+
+
 def test_long_text_is_read_from_a_table_too(tmp_path):
     long = "word " * 50_000
     path = write(tmp_path, "d.csv", f"text,label\n{long},yes\nshort,no\n")
@@ -70,6 +76,8 @@ def test_read_gives_what_json_lines_hold(tmp_path_factory, rows):
             r"d\.csv line 2: no column 'text'; there are: words, label",
         ),
         ("d.jsonl", '{"text": "secret"}', r"line 1: no column 'label'; there are: text"),
+        ("d.csv", "text,label,text\nsecret,a,b\n", r"line 1: column 'text' is there twice"),
+        ("d.tsv", "label\ttext\tlabel\na\tsecret\tb\n", r"column 'label' is there twice"),
         ("d.csv", "text,label\nsecret,a\nsecret\n", r"line 3: does not have 2 columns"),
         ("d.csv", "text,label\nsecret,a,b\n", r"line 2: does not have 2 columns"),
         ("d.csv", 'text,label\n"secret,a\n', r"line 2: unexpected end of data"),
