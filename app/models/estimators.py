@@ -69,6 +69,9 @@ def to_predictor(estimator: Any, manifest: Manifest) -> EstimatorPredictor | Log
     if not hasattr(estimator, "predict_proba") or not hasattr(estimator, "classes_"):
         kind = type(estimator).__name__
         raise ArtifactInvalid(ref, f"{kind} is not a fitted classifier with probabilities")
+    if isinstance(estimator.classes_, list):
+        said = "it has classes for each output; OneVsRestClassifier has one for each label"
+        raise ArtifactInvalid(ref, said)
     order = _column_order(estimator.classes_, manifest)
     plain = EstimatorPredictor(estimator, order)
     if type(estimator) is LogisticRegression and len(estimator.classes_) > 2:

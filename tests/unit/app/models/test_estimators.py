@@ -7,6 +7,7 @@ import pytest
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline
 
 from app.errors import ArtifactInvalid, ArtifactUnsafe
@@ -86,6 +87,13 @@ def test_classes_that_are_the_labels_are_found_by_name_though_they_are_numbers(c
 def test_labels_that_are_not_the_classes_are_refused(labels):
     with pytest.raises(ArtifactInvalid, match="its classes are"):
         to_predictor(fit(LogisticRegression()), manifest(labels))
+
+
+def test_classifier_with_an_answer_for_each_output_is_refused():
+    fitted = MultiOutputClassifier(LogisticRegression()).fit(ROWS, [[0, 1], [1, 0]] * 20)
+
+    with pytest.raises(ArtifactInvalid, match="it has classes for each output"):
+        to_predictor(fitted, manifest(["no", "yes"]))
 
 
 def test_nan_deep_inside_an_estimator_is_found():
