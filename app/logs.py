@@ -154,11 +154,14 @@ class HumanFormatter(logging.Formatter):
         """Append what the caller passed as `extra`; one line, and nothing that moves a cursor."""
         record.data = "".join(f" {key}={value}" for key, value in _extra(record).items())
         line = " ".join(super().formatMessage(record).split("\n"))
-        return line if line.isprintable() else "".join(map(_printable, line))
+        return printable(line)
 
 
-def _printable(character: str) -> str:
-    return character if character.isprintable() else repr(character)[1:-1]
+def printable(text: str) -> str:
+    """`text` in one line, without anything that moves a cursor: that is told as Python shows it."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import click
 
 from app import config
 from app.config import Loaded
+from app.logs import printable
 from app.settings import Settings
 
 MAX_WHOLE_CHARS = 20
@@ -75,11 +76,15 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A rich table on a terminal, aligned plain text elsewhere."""
+    """A rich table on a terminal, aligned plain text elsewhere.
+
+    What stands in a cell may come from anybody.
+    """
+    rows = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _print_rich(columns, rows)
         return
-    lines = [[column.upper() for column in columns], *[list(row) for row in rows]]
+    lines = [[column.upper() for column in columns], *rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     for line in lines:
         padded = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))

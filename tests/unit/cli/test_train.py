@@ -66,6 +66,16 @@ def test_train_twice_gives_the_same_figures(data):
     assert first["metadata"]["per_class"] == second["metadata"]["per_class"]
 
 
+def test_label_cannot_control_the_terminal(data):
+    data.write_text(data.read_text().replace("pos", "pos\x1b[2J\x9b31m"))
+
+    table = train(data).stdout
+
+    assert r"pos\x1b[2J\x9b31m" in table
+    assert "\x1b" not in table
+    assert "\x9b" not in table
+
+
 def test_train_refuses_to_overwrite_another_model(data):
     train(data)
 
