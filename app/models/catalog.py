@@ -249,7 +249,9 @@ def read_manifest(path: Path) -> Manifest:
         raise ManifestInvalid(path.name, f"not readable ({error.strerror})") from error
     except (ValueError, yaml.YAMLError) as error:
         # ValueError: not UTF-8, or not valid (msgspec).
-        raise ManifestInvalid(path.name, " ".join(str(error).split())) from error
+        # To YAML, what it reads has no name.
+        said = " ".join(str(error).split()).replace(' in "<unicode string>"', "")
+        raise ManifestInvalid(path.name, said) from error
 
 
 def _read_text(file: Path) -> str:
