@@ -6,6 +6,7 @@ from click.testing import CliRunner
 
 from cli.main import main
 from tests.local_server import Handler, LocalServer
+from tests.unit.cli.asking import ASKING, GOING_ON, write_inputs
 
 ANSWERS = {
     "text": (200, b"hello\n"),
@@ -13,24 +14,6 @@ ANSWERS = {
     "empty object": (200, b"{}\n"),
     "redirect": (302, b""),
 }
-VERBS = [
-    ("predict", "a text"),
-    ("predict", "one", "two"),
-    ("stats",),
-    ("drift",),
-    ("feedback", "--show", "v2"),
-    ("benchmark", "v2", "10"),
-    ("job", "status", "an id"),
-    ("job", "watch", "an id"),
-    ("job", "results", "an id"),
-    ("job", "errors", "an id"),
-    ("job", "cancel", "an id"),
-    ("job", "list"),
-    ("job", "submit", "texts.txt"),
-    ("predict", "--file", "texts.txt", "--output", "out.csv"),
-    ("predict", "--file", "texts.txt", "--output", "out.csv", "--job", "an id"),
-    ("feedback", "labels.csv"),
-]
 
 
 class Stranger(Handler):
@@ -55,8 +38,7 @@ class Stranger(Handler):
 def stranger(request, tmp_path, monkeypatch):
     """Such a program, and a directory whose config file has its port."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "texts.txt").write_text("good\nbad\n")
-    (tmp_path / "labels.csv").write_text("prediction_id,label\nx,positive\n")
+    write_inputs(tmp_path)
     with LocalServer(Stranger) as server:
         server.said = request.param
         (tmp_path / "config.yaml").write_text(yaml.safe_dump({"server": {"port": server.port}}))
@@ -64,7 +46,7 @@ def stranger(request, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("stranger")
-@pytest.mark.parametrize("args", VERBS, ids=" ".join)
+@pytest.mark.parametrize("args", [*ASKING, GOING_ON], ids=" ".join)
 def test_answer_of_a_stranger_is_one_line(args):
     result = CliRunner().invoke(main, args)
 

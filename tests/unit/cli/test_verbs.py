@@ -7,6 +7,7 @@ import yaml
 from click.testing import CliRunner
 
 from cli.main import main
+from tests.unit.cli.asking import ASKING, write_inputs
 
 TOKEN = "correct-horse-battery-staple"
 SECRET_URL = "redis://user:hunter2@127.0.0.1:1/0"
@@ -89,26 +90,12 @@ def test_config_masks_the_admin_token_and_tells_where_it_came_from(config, monke
     assert TOKEN not in shown
 
 
-@pytest.mark.parametrize(
-    "args",
-    [
-        ("predict", "a text"),
-        ("predict", "a text", "--json"),
-        ("predict", "one", "two", "--model", "v2"),
-        ("stats",),
-        ("benchmark", "v2", "10"),
-        ("job", "status", "an id"),
-        ("job", "watch", "an id"),
-        ("job", "results", "an id"),
-        ("job", "errors", "an id"),
-        ("job", "cancel", "an id"),
-        ("job", "list"),
-        ("job", "submit", __file__),
-        ("predict", "--file", __file__, "--output", "out.csv"),
-    ],
-    ids=" ".join,
-)
-def test_verb_without_service_names_the_address_and_the_way_out(config, args):
+@pytest.mark.parametrize("args", ASKING, ids=" ".join)
+def test_verb_without_service_names_the_address_and_the_way_out(
+    config, args, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    write_inputs(tmp_path)
     result = run(config, *args)
 
     assert result.exit_code == 1
