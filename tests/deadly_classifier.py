@@ -1,7 +1,7 @@
 """A classifier that does to its process what its texts say, for pickles in tests.
 
 "abort" ends the process, "hang" never returns, "memory" asks for more than there is, "slow" takes
-a millisecond. All else is answered by whether "good" is in the text.
+a millisecond, "slower" twenty. All else is answered by whether "good" is in the text.
 """
 
 import os
@@ -29,5 +29,5 @@ class DeadlyClassifier:
         if "memory" in text:
             bytearray(1 << 60)
         if "slow" in text:
-            threading.Event().wait(0.001)
+            threading.Event().wait(0.020 if "slower" in text else 0.001)
         return (0.0, 0.25, 0.75) if "good" in text else (0.75, 0.25, 0.0)

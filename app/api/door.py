@@ -8,8 +8,8 @@ answers, refusals, and whoever asks whether the process is alive.
 import asyncio
 from math import inf
 
-from app.inference.admission import Admission
 from app.inference.alarm import Wakeups
+from app.inference.service import Predictions
 
 # A process is behind when a request waits so long for its turn on the event loop.
 MAX_LAG_S = 0.01
@@ -26,8 +26,8 @@ MAX_AT_ONCE = 32
 class Door:
     """For requests of one event loop, each of which waits `max_wait_s` at most."""
 
-    def __init__(self, admission: Admission, max_wait_s: float) -> None:
-        self._admission = admission
+    def __init__(self, predictions: Predictions, max_wait_s: float) -> None:
+        self._predictions = predictions
         self._max_wait_s = max_wait_s
         self._inside = 0
         self._lag_s = 0.0
@@ -42,8 +42,12 @@ class Door:
         is_behind = self._lag_s > MAX_LAG_S and now - self._seen_at < MAX_AGE_S
         if is_behind and length and len(length) <= MAX_UNREAD_DIGITS:
             # Those who are being read are not counted yet, and came first.
-            self._admission.check(self._inside + 1, self._max_wait_s)
+            self._check()
         self._inside += 1
+
+    def _check(self) -> None:
+        admission, line = self._predictions.admission, self._predictions.shortest_line()
+        admission.check(self._inside + 1, self._max_wait_s, line)
 
     def leave(self, entered_at: float, now: float) -> None:
         """It is being read, or gone: `enter` let it in at `entered_at`."""

@@ -51,7 +51,7 @@ class Front:
         self._services = services
         self._tracing = services.tracing
         max_wait_s = services.settings.request_timeout_ms / 1000
-        self._door = Door(services.predictions.admission, max_wait_s)
+        self._door = Door(services.predictions, max_wait_s)
         self._logs_all = services.settings.logging.access
         self._writes_counts = False
         self._core = OneCore() if services.settings.server.cpu_affinity else None

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from app.contract import Chunk, ChunkResult, Outcome
 from app.errors import ServingError, ShuttingDown
+from app.inference.drain import NO_LINE, Line
 from app.inference.lanes import Flight, Lane, Route
 from app.inference.slots import Ask, Slot, Waiting
 from app.inference.timing import Trip
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 Submit = Callable[[Chunk, str], Future[ChunkResult]]
 Known = Callable[["Flight"], dict[bytes, Outcome]]
-OnLanded = Callable[[list[tuple[bytes, Outcome]], bool], None]
+OnLanded = Callable[[list[tuple[bytes, Outcome]]], None]
 OnExpired = Callable[[str, int], None]
 Observe = Callable[["Flight", ChunkResult, float], None]
 
@@ -47,13 +48,13 @@ class Hooks(NamedTuple):
     """What the coalescer asks and tells.
 
     `known` gives answers before a chunk is sent, and is called by the sender thread alone. `landed`
-    hears the outcomes of a chunk, and whether more texts are held for want of workers. `expired`
-    hears how many texts ran out of time, and where. `workers` counts those that serve a route.
-    `observe` is told of a chunk when its callers have been woken.
+    hears the outcomes of a chunk. `expired` hears how many texts ran out of time, and where.
+    `workers` counts those that serve a route. `observe` is told of a chunk when its callers have
+    been woken.
     """
 
     known: Known = lambda flight: {}
-    landed: OnLanded = lambda outcomes, is_busy: None
+    landed: OnLanded = lambda outcomes: None
     expired: OnExpired = lambda stage, texts: None
     workers: Callable[[Route], int] = lambda route: 1
     observe: Observe = lambda flight, result, landed_at: None
@@ -105,6 +106,17 @@ class Coalescer:
                     lane.hold(slot)
             self._nudge(route)
         return joined
+
+    def line(self, route: Route, cost: float) -> Line:
+        """What is in front of texts that cost so much, where they go; takes no lock."""
+        lane = self._lanes.get(route)
+        return NO_LINE if lane is None else lane.line(cost, time.monotonic())
+
+    def shortest_line(self) -> Line:
+        """The shortest one of all lanes in which texts wait; takes no lock."""
+        moment = time.monotonic()
+        lines = (lane.line(0.0, moment) for lane in list(self._lanes.values()) if lane.is_used)
+        return min(lines, default=NO_LINE)
 
     def close(self) -> None:
         """Send nothing more; whoever still waits fails with `ShuttingDown`."""
@@ -158,7 +170,7 @@ class Coalescer:
                     complete += self._answer(slot, known[slot.key])
             rest = [slot for slot in flight.slots if slot.key not in known]
             if not rest:
-                self._lanes[flight.route].landed(flight.lands_at)
+                self._lanes[flight.route].landed(flight)
         wake(complete)
         return flight._replace(slots=rest)
 
@@ -187,19 +199,25 @@ class Coalescer:
         # The oldest text first, so that a busy version does not keep a quiet one waiting.
         for route in sorted(ready, key=lambda route: self._lanes[route].oldest_at):
             lane = self._lanes[route]
-            if slots := self._take(route, lane):
-                lands_at = lane.departed(slots, moment)
+            if slots := self._take(route, lane, moment):
+                cost = sum(slot.cost for slot in slots)
+                lands_at = lane.departed(cost, moment)
                 deadline = max(slot.deadline for slot in slots)
                 is_cut = self._is_cut(lane, slots)
-                return Flight(route, slots, moment, deadline, is_cut, lands_at)
+                return Flight(route, slots, moment, deadline, is_cut, lands_at, cost)
         return None
 
-    def _take(self, route: Route, lane: Lane) -> list[Slot]:
+    def _take(self, route: Route, lane: Lane, moment: float) -> list[Slot]:
         slots: list[Slot] = []
         now, lane.workers = self._now(), self._hooks.workers(route)
+        is_pressed = partial(Slot.is_half_over, now=now, moment=moment)
         while lane and not slots:
-            for slot in lane.take(self._limits.max_batch_size):
-                if slot.dismiss_late(now):
+            taken = lane.take(self._limits.max_batch_size, is_pressed)
+            lands_at = lane.lands_at(sum(slot.cost for slot in taken), moment)
+            # Who cannot be answered in time must not take it from those behind who can.
+            soonest = now + lands_at - moment if lane else now
+            for slot in taken:
+                if slot.dismiss_late(soonest):
                     slots.append(slot)
                 else:
                     del self._open[slot.key]
@@ -224,21 +242,16 @@ class Coalescer:
         result = done.result()
         landed_at = time.monotonic()
         trip = Trip(flight.sent_at, landed_at, result.preprocess_s, result.inference_s)
-        round_trip_s = landed_at - flight.sent_at
-        computed_s = result.preprocess_s + result.inference_s
         lane = self._lanes[flight.route]
-        is_busy = len(lane) > 0
         lane.workers = self._hooks.workers(flight.route)
         keys = [slot.key for slot in flight.slots]
         complete: list[Waiting] = []
         try:
             # Before the callers are told: who asks for the same text next finds it remembered.
-            self._hooks.landed(list(zip(keys, result.outcomes, strict=True)), is_busy)
+            self._hooks.landed(list(zip(keys, result.outcomes, strict=True)))
         finally:
             with self._wake:
-                lane.landed(flight.lands_at)
-                lane.window.landed(round_trip_s, computed_s, is_busy, lane.workers)
-                lane.size.landed(sum(slot.cost for slot in flight.slots), computed_s)
+                lane.answered(flight, result, landed_at)
                 for slot, outcome in zip(flight.slots, result.outcomes, strict=True):
                     if outcome.is_expired and self._is_held_again(flight, chunk, slot):
                         continue
@@ -250,7 +263,7 @@ class Coalescer:
     def _failed(self, flight: Flight, error: ServingError) -> None:
         with self._wake:
             lane = self._lanes[flight.route]
-            lane.landed(flight.lands_at)
+            lane.landed(flight)
             lane.window.lost()
             for slot in flight.slots:
                 self._open.pop(slot.key, None)

@@ -2,10 +2,11 @@
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from app.contract import Chunk
+from app.contract import Chunk, ChunkResult
+from app.inference.drain import Drain, Line
 from app.inference.slots import Slot
 from app.inference.window import ChunkSize, Window
 
@@ -31,7 +32,7 @@ class Flight(NamedTuple):
     """A chunk on its way: its slots in the order of its texts.
 
     `is_cut` where it left others behind because of what they cost, with no other worker free;
-    `lands_at` is when it should be back.
+    `lands_at` is when it should be back, `cost` what it cost when it left.
     """
 
     route: Route
@@ -40,6 +41,7 @@ class Flight(NamedTuple):
     deadline: float
     is_cut: bool = False
     lands_at: float = 0.0
+    cost: float = 0.0
 
     def chunk(self) -> Chunk:
         """The message; it is worth computing until the last caller has left."""
@@ -62,11 +64,13 @@ class Lane:
     """
 
     __slots__ = (
+        "_away",
         "_cost",
         "_has_passed",
         "_held",
         "_is_even",
         "_landings",
+        "drain",
         "size",
         "window",
         "workers",
@@ -74,11 +78,13 @@ class Lane:
 
     def __init__(self) -> None:
         self._held: deque[Slot] = deque()
-        self._cost = 0.0
+        # What is held costs, and what is in flight.
+        self._cost = self._away = 0.0
         self._is_even = True
         self._landings: list[float] = []
         self._has_passed = False
         self.workers = 0
+        self.drain = Drain()
         self.size = ChunkSize()
         self.window = Window()
 
@@ -94,6 +100,11 @@ class Lane:
     def in_flight(self) -> int:
         """Chunks on their way."""
         return len(self._landings)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether a text waits, held or in flight."""
+        return bool(self._held or self._landings)
 
     def hold(self, slot: Slot) -> None:
         """Keep a text until `take`."""
@@ -123,28 +134,50 @@ class Lane:
             return -math.inf
         return self._held[0].held_at + max_hold_s
 
-    def departed(self, slots: Iterable[Slot], moment: float) -> float:
-        """A chunk left at `moment`; returns when it should land, in monotonic seconds."""
+    def lands_at(self, cost: float, moment: float) -> float:
+        """When a chunk that leaves at `moment` should be back, both in monotonic seconds."""
         is_first = self.in_flight < max(1, self.workers)
         starts_at = moment if is_first else max(moment, min(self._landings))
-        lands_at = starts_at + self.size.unit_s * sum(slot.cost for slot in slots)
+        return starts_at + self.size.unit_s * cost
+
+    def departed(self, cost: float, moment: float) -> float:
+        """A chunk left; returns `lands_at`."""
+        lands_at = self.lands_at(cost, moment)
         self._landings.append(lands_at)
+        self._away += cost
         return lands_at
 
-    def landed(self, lands_at: float) -> None:
-        """The chunk that should have landed then is back, or lost."""
-        self._landings.remove(lands_at)
+    def landed(self, flight: Flight) -> None:
+        """A chunk is back, or lost."""
+        self._landings.remove(flight.lands_at)
+        self._away = self._away - flight.cost if self._landings else 0.0
 
-    def take(self, max_texts: int) -> list[Slot]:
+    def answered(self, flight: Flight, result: ChunkResult, moment: float) -> None:
+        """A chunk came back with its outcomes, at `moment`, in monotonic seconds: learn from it."""
+        self.landed(flight)
+        has_backlog = len(self) > 0
+        computed_s = result.preprocess_s + result.inference_s
+        self.window.landed(moment - flight.sent_at, computed_s, has_backlog, self.workers)
+        pairs = zip(flight.slots, result.outcomes, strict=True)
+        # What came too late to be computed cost the worker nothing.
+        if cost := sum(slot.cost for slot, outcome in pairs if not outcome.is_expired):
+            self.size.landed(cost, computed_s)
+            self.drain.landed(cost, computed_s, moment, is_busy=has_backlog)
+
+    def line(self, more: float, moment: float) -> Line:
+        """What is in front of texts that cost `more`, at `moment`, in monotonic seconds."""
+        return self.drain.line(self._cost + self._away, more, moment)
+
+    def take(self, max_texts: int, is_pressed: Callable[[Slot], bool]) -> list[Slot]:
         """The texts of the next chunk, one at least.
 
         Those that came first; where some cost more than others, by turns those that cost least and
-        those that came first, with what costs about the same.
+        those that came first, with what costs about the same. Nobody passes one that `is_pressed`.
         """
         idle_workers = self.workers - self.in_flight
         left = self.size.max_cost(self._cost, self.workers, idle_workers)
         taken: list[Slot] = []
-        for slot in self._candidates():
+        for slot in self._candidates(is_pressed):
             if len(taken) == max_texts or (taken and slot.cost > left):
                 break
             left -= slot.cost
@@ -160,10 +193,10 @@ class Lane:
         self._cost += cost
         self._is_even = self._is_even and cost == 1.0
 
-    def _candidates(self) -> Iterable[Slot]:
+    def _candidates(self, is_pressed: Callable[[Slot], bool]) -> Iterable[Slot]:
         if self._is_even:
             return self._held
-        first = self._first()
+        first = self._held[0] if is_pressed(self._held[0]) else self._first()
         others = (slot for slot in self._held if slot is not first)
         return [first, *(slot for slot in others if self._are_alike(slot, first))]
 

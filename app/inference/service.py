@@ -25,6 +25,7 @@ from app.inference.alarm import Alarm
 from app.inference.batching import BatchLimits, Coalescer, Hooks
 from app.inference.cache import Cache, cache_key
 from app.inference.costs import Measure, measure
+from app.inference.drain import Line
 from app.inference.gateway import Gateway
 from app.inference.lanes import Flight, Route
 from app.inference.slots import Ask, Waiting
@@ -87,6 +88,10 @@ class Target(NamedTuple):
     digest: str
     sums_to_one: bool
     measure: Measure | None
+
+    def costs(self, texts: list[str]) -> list[float]:
+        """What each of the texts costs a worker."""
+        return [1.0] * len(texts) if self.measure is None else [*map(self.measure, texts)]
 
 
 class Predictions:
@@ -194,6 +199,10 @@ class Predictions:
         device = _device(manifest, fleet, JOB_QUEUES)
         return target._replace(digest=manifest.untuned_digest), JOB_QUEUES[device]
 
+    def shortest_line(self) -> Line:
+        """The shortest of all lines in which texts wait now."""
+        return self._coalescer.shortest_line()
+
     def close(self) -> None:
         """Stop the threads; whoever still waits fails with `ShuttingDown`."""
         self._coalescer.close()
@@ -224,13 +233,15 @@ class Predictions:
     ) -> tuple[list[Outcome], int, Timing | None]:
         route = Route(target.ref, self.device(target.entry))
         queued_chunks = self._gateway.fleet().queues.get(PREDICT_QUEUES[route.device], 0)
-        self.admission.enter(len(asked), wait_s, queued_chunks)
+        costs = target.costs([text for _, text in asked])
+        line = self._coalescer.line(route, sum(costs))
+        self.admission.enter(len(asked), wait_s, line, queued_chunks)
         try:
             alarm = Alarm()
             waiting = Waiting(len(asked), alarm)
-            deadline, cost = self._gateway.now() + wait_s, target.measure
+            deadline = self._gateway.now() + wait_s
             asks = [
-                Ask(key, text, waiting, place, deadline, request_id, cost(text) if cost else 1.0)
+                Ask(key, text, waiting, place, deadline, request_id, costs[place])
                 for place, (key, text) in enumerate(asked)
             ]
             asked_at = time.monotonic()
@@ -260,8 +271,8 @@ class Predictions:
         queue = PREDICT_QUEUES[route.device]
         return len(self._gateway.fleet().holders(route.ref, queue))
 
-    def _landed(self, outcomes: list[tuple[bytes, Outcome]], is_busy: bool) -> None:
-        self.admission.landed(len(outcomes), is_busy)
+    def _landed(self, outcomes: list[tuple[bytes, Outcome]]) -> None:
+        self.admission.landed(len(outcomes))
         self.cache.keep(outcomes)
 
 

@@ -101,6 +101,13 @@ class Slot:
         # Nearly every text has one caller.
         return asks[0].deadline if len(asks) == 1 else max(ask.deadline for ask in asks)
 
+    def is_half_over(self, now: float, moment: float) -> bool:
+        """Whether it was held for as long as is left of its time.
+
+        `now` is of the clock of deadlines, `moment` in monotonic seconds.
+        """
+        return moment - self.held_at >= self.deadline - now
+
     def fill(self, outcome: Outcome, trip: Trip | None = None) -> list[Waiting]:
         """Give the outcome to every caller; those that have all of theirs now are to be woken."""
         return [ask.waiting for ask in self.asks if ask.waiting.fill(ask.place, outcome, trip)]

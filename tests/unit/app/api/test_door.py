@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from app.api.door import MAX_AGE_S, MAX_AT_ONCE, MAX_LAG_S, Door
 from app.errors import Overloaded
 from app.inference.admission import Admission
+from app.inference.drain import Line
 from app.settings import Limits
 from tests.unit.app.api.asgi import JSON, Exchange, encode, pieces, scope
 from tests.unit.app.api.test_front_life import turns_until, waiting
@@ -17,6 +18,16 @@ from tests.unit.app.api.test_predict_routes import Answering
 
 SHORT, LONG = b"99999", b"100000"
 WAIT_S = 5.0
+
+
+class House:
+    """What the door asks of predictions."""
+
+    def __init__(self, most, waits_s):
+        self.admission, self._line = Admission(most), Line(waits_s, 0.0)
+
+    def shortest_line(self):
+        return self._line
 
 
 def is_let_in(door, now, length=SHORT):
@@ -27,12 +38,12 @@ def is_let_in(door, now, length=SHORT):
     return True
 
 
-def door_of(most, waiting=0, lag_s=2 * MAX_LAG_S):
+def door_of(most, waiting=0, lag_s=2 * MAX_LAG_S, waits_s=0.0):
     """At second 0 of a process in which a request just waited `lag_s` for its turn."""
-    admission = Admission(most)
+    predictions = House(most, waits_s)
     if waiting:
-        admission.enter(waiting, WAIT_S, 0)
-    door = Door(admission, WAIT_S)
+        predictions.admission.enter(waiting, WAIT_S)
+    door = Door(predictions, WAIT_S)
     door.enter(-lag_s, SHORT)
     door.leave(-lag_s, 0.0)
     return door
@@ -47,6 +58,11 @@ def test_as_many_are_let_in_as_there_is_room_for(most, data):
 
     room = most - waiting
     assert let_in == [True] * room + [False] * (most + 3 - room)
+
+
+@pytest.mark.parametrize(("waits_s", "is_in"), [(WAIT_S / 2, True), (WAIT_S, False)])
+def test_nobody_is_let_in_where_every_line_is_too_long(waits_s, is_in):
+    assert is_let_in(door_of(100, waits_s=waits_s), 0.0) == is_in
 
 
 def test_who_was_read_leaves_its_place_to_the_next():

@@ -33,7 +33,7 @@ def make_coalescer(workers, results):
     def make(**changes):
         limits = BatchLimits(changes.pop("max_batch_size", 4), changes.pop("max_hold_s", 60.0))
         now = changes.pop("now", lambda: 0.0)
-        hooks = Hooks(**{"landed": lambda rows, _: results.extend(rows)} | changes)
+        hooks = Hooks(**{"landed": results.extend} | changes)
         made.append(Coalescer(limits, workers.submit, now, hooks))
         return made[-1]
 

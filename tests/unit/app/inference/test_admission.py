@@ -4,38 +4,19 @@ import math
 import threading
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import Overloaded
-from app.inference.admission import MAX_GAP_S, Admission
+from app.inference.admission import MAX_WAIT_SHARE, Admission
+from app.inference.drain import NO_LINE, Line
 
 PATIENT_S = 3600.0
 
 
-class Clock:
-    """A clock that the test moves."""
-
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
-def with_rate(texts_per_s, most=1000):
-    """An admission that has measured how many texts a second the workers answer."""
-    clock = Clock()
-    admission = Admission(most, clock)
-    for _ in range(2):
-        admission.landed(1, is_busy=True)
-        clock.now += 1 / texts_per_s
-    return admission
-
-
-def is_admitted(admission, texts=1, wait_s=PATIENT_S, queued_chunks=0):
+def is_admitted(admission, texts=1, wait_s=PATIENT_S, line=NO_LINE, queued_chunks=0):
     try:
-        admission.enter(texts, wait_s, queued_chunks)
+        admission.enter(texts, wait_s, line, queued_chunks)
     except Overloaded:
         return False
     return True
@@ -84,7 +65,7 @@ def test_bound_holds_under_any_interleaving_of_threads(requests):
 
 def test_texts_of_a_batch_count_one_by_one():
     admission = Admission(100)
-    admission.enter(60, PATIENT_S, 0)
+    admission.enter(60, PATIENT_S)
 
     assert not is_admitted(admission, 41)
     assert is_admitted(admission, 40)
@@ -92,7 +73,7 @@ def test_texts_of_a_batch_count_one_by_one():
 
 def test_refused_texts_do_not_count():
     admission = Admission(10)
-    admission.enter(6, PATIENT_S, 0)
+    admission.enter(6, PATIENT_S)
 
     assert not is_admitted(admission, 5)
 
@@ -102,94 +83,38 @@ def test_refused_texts_do_not_count():
 def test_chunks_of_other_processes_in_the_shared_queue_count():
     admission = Admission(100)
     for _ in range(50):
-        admission.landed(10, is_busy=False)
+        admission.landed(10)
 
     assert is_admitted(admission, queued_chunks=9)
     assert not is_admitted(admission, texts=11, queued_chunks=9)
 
 
-@given(st.floats(0.6, 5000), st.integers(1, 4000))
-def test_retry_after_is_the_time_of_what_waits_in_whole_seconds(rate, waiting):
-    admission = with_rate(rate, most=waiting)
-    admission.enter(waiting, PATIENT_S * PATIENT_S, 0)
-    exact = waiting / rate
-    assume(not math.isclose(exact, round(exact), rel_tol=1e-6))
+@given(st.floats(0.0, 5000), st.booleans())
+def test_retry_after_is_the_time_of_what_waits_in_whole_seconds(waits_s, is_full):
+    admission, line = Admission(1 if is_full else 10), Line(waits_s, 1.0)
+    admission.enter(1, PATIENT_S)
 
     with pytest.raises(Overloaded) as caught:
-        admission.enter(1, PATIENT_S, 0)
+        admission.enter(1, 0.5, line)
 
-    assert caught.value.retry_after_s == max(1, math.ceil(exact))
+    assert caught.value.retry_after_s == max(1, math.ceil(waits_s))
     assert caught.value.args == (caught.value.retry_after_s,)
 
 
-def test_text_that_could_not_be_answered_in_time_is_refused_at_once():
-    admission = with_rate(100.0)
-    admission.enter(400, PATIENT_S, 0)
+@given(st.floats(0.0, 60), st.floats(0.0, 60), st.floats(0.01, 60))
+def test_who_could_not_be_answered_in_time_is_refused_at_once(waits_s, takes_s, wait_s):
+    fits = waits_s + takes_s <= MAX_WAIT_SHARE * wait_s
 
-    assert admission.wait_s() == pytest.approx(4.0)
-    assert not is_admitted(admission, wait_s=2.0)
-    assert not is_admitted(admission, texts=200, wait_s=5.0)
-    assert is_admitted(admission, wait_s=5.0)
+    assert is_admitted(Admission(10), wait_s=wait_s, line=Line(waits_s, takes_s)) == fits
 
 
-def test_nobody_is_refused_by_time_before_a_rate_is_known():
-    admission = Admission(1000)
-    admission.enter(900, PATIENT_S, 0)
+def test_what_is_checked_before_is_refused_as_it_would_be_later():
+    admission = Admission(10)
+    admission.enter(9, PATIENT_S)
+    admission.check(1, PATIENT_S, Line(1.0, 1.0))
 
-    assert admission.wait_s() == 0.0
-    assert is_admitted(admission, wait_s=0.001)
+    for texts, wait_s in ((2, PATIENT_S), (1, 1.0)):
+        with pytest.raises(Overloaded):
+            admission.check(texts, wait_s, Line(1.0, 1.0))
 
-
-def test_stale_rate_refuses_nobody_where_nothing_waits():
-    admission = with_rate(0.6)
-
-    assert is_admitted(admission, texts=100, wait_s=0.1)
-
-
-def test_slow_moment_does_not_keep_callers_away_for_good():
-    """Workers stood still for a moment while texts were held, and are fast again."""
-    clock = Clock()
-    admission = Admission(1000, clock)
-    admission.landed(1, is_busy=True)
-    clock.now += 0.99 * MAX_GAP_S
-    admission.landed(1, is_busy=False)
-    admission.enter(1, 1.0, 0)
-    assert not is_admitted(admission, wait_s=1.0)
-
-    for _ in range(20):
-        clock.now += 0.1
-        admission.landed(1, is_busy=False)
-
-    assert all(is_admitted(admission, wait_s=1.0) for _ in range(16))
-
-
-def test_rate_is_not_what_was_asked_but_what_workers_can_do():
-    """A chunk every second because nobody asks for more says nothing about the workers."""
-    clock = Clock()
-    admission = Admission(1000, clock)
-    for _ in range(20):
-        admission.landed(1, is_busy=False)
-        clock.now += 1.0
-
-    assert admission.wait_s(1000) == 0.0
-
-
-def test_pause_is_no_work():
-    clock = Clock()
-    admission = Admission(1000, clock)
-    admission.landed(10, is_busy=True)
-    clock.now += MAX_GAP_S + 0.1
-    admission.landed(10, is_busy=False)
-
-    assert admission.wait_s(1000) == 0.0
-
-
-def test_rate_follows_the_workers():
-    clock = Clock()
-    admission = Admission(100_000, clock)
-    for seconds in (0.1, 0.01):
-        for _ in range(60):
-            clock.now += seconds
-            admission.landed(10, is_busy=True)
-
-        assert admission.wait_s(1000) == pytest.approx(1000 / (10 / seconds), rel=0.01)
+    assert admission.waiting == 9

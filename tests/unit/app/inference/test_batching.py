@@ -4,6 +4,10 @@ import contextlib
 import threading
 import time
 
+import pytest
+
+from app.contract import EXPIRED
+from app.inference.drain import NO_LINE
 from app.inference.lanes import Route
 from tests.unit.app.inference.coalescing import ROUTE, answer, ask
 from tests.waiting import eventually
@@ -206,3 +210,47 @@ def test_outcome_is_remembered_before_its_caller_is_told(make_coalescer, workers
 
     assert told == []
     assert requests[0].wait(1) == [answer("a")]
+
+
+def test_line_in_front_of_a_text_is_that_of_its_own_version(make_coalescer, workers):
+    coalescer = make_coalescer(max_batch_size=1)
+    other = Route("tiny-v2", "cpu")
+    asked = [ask(coalescer, *"abcdef"), ask(coalescer, "x", route=other)]
+    for number in range(3):
+        eventually(lambda number=number: len(workers.chunks) > number)
+    eventually(lambda: land_next(workers) and coalescer.line(ROUTE, 1.0).waits_s > 0)
+
+    assert coalescer.line(other, 1.0) == coalescer.line(Route("new", "cpu"), 1.0) == NO_LINE
+    assert coalescer.shortest_line() == NO_LINE
+
+    eventually(lambda: land_next(workers) is None)
+    assert [len(waiting.wait(5)) for waiting in asked] == [6, 1]
+    assert coalescer.line(ROUTE, 1.0) == NO_LINE
+
+
+def land_next(workers):
+    """Have the oldest chunk land; its texts."""
+    for number, (chunk, future) in enumerate(list(workers.chunks)):
+        if not future.done():
+            workers.land(number)
+            return chunk.texts
+    return None
+
+
+@pytest.mark.parametrize("others", [[], ["behind"]])
+def test_text_that_cannot_be_answered_in_time_makes_room_for_those_behind(
+    make_coalescer, workers, others
+):
+    coalescer = make_coalescer(max_batch_size=1)
+    slow = [ask(coalescer, text) for text in ("slow", "slow too")]
+    for _ in slow:
+        workers.next()
+    held = [ask(coalescer, "late", deadline=5.0), *(ask(coalescer, text) for text in others)]
+
+    workers.land(0, inference_s=10.0)
+
+    workers.next()
+    assert workers.texts()[2:] == ([others] if others else [["late"]])
+    if others:
+        assert held[0].wait(1) == [EXPIRED]
+    assert slow[0].wait(1) == [answer("slow")]

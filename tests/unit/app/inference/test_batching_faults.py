@@ -141,7 +141,7 @@ def test_sender_survives_what_nobody_expected(make_coalescer, workers):
 
 
 def test_memory_that_fails_keeps_no_answer_from_its_caller(make_coalescer, workers, caplog):
-    def fail(rows, is_busy):
+    def fail(rows):
         raise RuntimeError("a bug")
 
     waiting = ask(make_coalescer(landed=fail), "a")

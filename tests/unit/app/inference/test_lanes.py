@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.inference.lanes import LEAD_S, MAX_COST_RATIO, SHORT_S, Lane
+from app.contract import EXPIRED, ChunkResult
+from app.inference.drain import Line
+from app.inference.lanes import LEAD_S, MAX_COST_RATIO, SHORT_S, Flight, Lane
 from app.inference.slots import Ask, Slot
 from app.inference.window import MAX_CHUNK_S
+from tests.unit.app.inference.coalescing import ROUTE, answer
 
 UNIT_S = 0.001
 COST = st.sampled_from([1.0, 8.0, 64.0, 256.0])
@@ -32,10 +35,29 @@ def names(slots):
     return [held.asks[0].text for held in slots]
 
 
+def take(held, max_texts, pressed=()):
+    return held.take(max_texts, lambda slot: slot.asks[0].text in pressed)
+
+
+def flight(held, cost, moment):
+    """A chunk that departs."""
+    return Flight(ROUTE, [], moment, 1e12, False, held.departed(cost, moment), cost)
+
+
+def result(*outcomes, inference_s=0.0):
+    return ChunkResult(
+        ref=ROUTE.ref,
+        labels=[],
+        outcomes=list(outcomes),
+        preprocess_s=0.0,
+        inference_s=inference_s,
+    )
+
+
 def drained(held, max_texts=128):
     chunks = []
     while held:
-        chunks.append(held.take(max_texts))
+        chunks.append(take(held, max_texts))
     return chunks
 
 
@@ -64,7 +86,7 @@ def test_chunk_is_filled_by_what_texts_cost():
     held = lane(*(slot(f"long{n}", 0.0, 80.0) for n in range(2)), slot("more", 0.0, 80.0))
     held.workers = 2
 
-    chunk = held.take(128)
+    chunk = take(held, 128)
 
     assert sum(text.cost for text in chunk) * UNIT_S <= MAX_CHUNK_S
     assert len(chunk) == 1
@@ -92,7 +114,7 @@ def test_cheapest_texts_pass_and_then_it_is_the_turn_of_the_oldest():
     for number, cost in enumerate([20.0, 2.0, 3.0, 24.0]):
         held.hold(slot(f"short{number}", 10.0 + number, cost))
 
-    assert [names(held.take(2)) for _ in range(4)] == [
+    assert [names(take(held, 2)) for _ in range(4)] == [
         ["short1", "short0"],
         ["long0"],
         ["short2", "short3"],
@@ -106,13 +128,13 @@ def test_long_text_is_not_kept_waiting_by_short_ones_that_go_on_coming(shorts):
     for number in range(shorts):
         held.hold(slot(f"short{number}", 1.0, 2.0))
 
-    assert "long" in names(held.take(8)) + names(held.take(8))
+    assert "long" in names(take(held, 8)) + names(take(held, 8))
 
 
 def test_texts_that_take_little_time_leave_in_the_order_in_which_they_came():
     held = lane(*(slot(str(n), n, cost) for n, cost in enumerate([25.0, 1.0, 9.0, 2.0])))
 
-    assert names(held.take(3)) == ["0", "1", "2"]
+    assert names(take(held, 3)) == ["0", "1", "2"]
 
 
 def test_text_that_is_held_again_is_the_oldest():
@@ -120,7 +142,7 @@ def test_text_that_is_held_again_is_the_oldest():
     held.hold_again(slot("a", 1.0))
 
     assert held.oldest_at == 1.0
-    assert names(held.take(1)) == ["a"]
+    assert names(take(held, 1)) == ["a"]
 
 
 def test_costs_are_forgotten_with_their_texts():
@@ -129,23 +151,23 @@ def test_costs_are_forgotten_with_their_texts():
     held.hold(slot("even", 3.0))
     held.hold(slot("again", 4.0))
 
-    assert names(held.take(128)) == ["even", "again"]
+    assert names(take(held, 128)) == ["even", "again"]
 
 
 def test_texts_of_uneven_cost_stay_until_a_worker_should_be_done():
     held = lane(slot("long", 5.0, 40.0), workers=2)
-    first = held.departed([slot("a", cost=100.0)], 10.0)
+    first = flight(held, 100.0, 10.0)
     assert held.leaves_at(0.010) == -math.inf
 
-    second = held.departed([slot("b", cost=200.0)], 10.0)
-    assert held.leaves_at(0.010) == first - LEAD_S == 10.1 - LEAD_S
+    second = flight(held, 200.0, 10.0)
+    assert held.leaves_at(0.010) == first.lands_at - LEAD_S == 10.1 - LEAD_S
 
-    spare = held.departed([slot("c", cost=50.0)], 10.09)
+    spare = flight(held, 50.0, 10.09)
     assert held.leaves_at(0.010) == math.inf
-    assert spare == pytest.approx(first + 50 * UNIT_S)
+    assert spare.lands_at == pytest.approx(first.lands_at + 50 * UNIT_S)
 
     held.landed(first)
-    assert held.leaves_at(0.010) == min(second, spare) - LEAD_S
+    assert held.leaves_at(0.010) == min(second.lands_at, spare.lands_at) - LEAD_S
 
 
 @pytest.mark.parametrize(
@@ -155,7 +177,7 @@ def test_spare_chunk_leaves_once_it_is_worth_the_work(workers, texts, leaves_at)
     held = lane(*(slot(str(n), 5.0) for n in range(texts)), workers=workers)
     held.window.size = 4.0
     for _ in range(2):
-        held.departed([slot("away")], 1.0)
+        flight(held, 1.0, 1.0)
 
     assert held.leaves_at(0.010) == leaves_at
 
@@ -163,7 +185,7 @@ def test_spare_chunk_leaves_once_it_is_worth_the_work(workers, texts, leaves_at)
 def test_text_is_held_while_the_window_is_closed_though_a_worker_is_free():
     held = lane(slot("a", 5.0), workers=4)
     held.window.size = 1.0
-    held.departed([slot("away")], 1.0)
+    flight(held, 1.0, 1.0)
 
     assert held.leaves_at(0.010) == 5.010
 
@@ -172,7 +194,7 @@ def test_text_is_held_while_the_window_is_closed_though_a_worker_is_free():
 def test_every_chunk_that_departed_may_land_in_any_order(chunks, workers):
     held, away = lane(workers=workers), []
     for number, (cost, is_oldest) in enumerate(chunks):
-        away.append(held.departed([slot("a", cost=cost)], float(number)))
+        away.append(flight(held, cost, float(number)))
         if len(away) > 3:
             held.landed(away.pop(0 if is_oldest else -1))
         assert held.in_flight == len(away)
@@ -183,3 +205,41 @@ def test_text_leaves_at_once_while_the_window_is_open():
 
     assert held.leaves_at(0.010) == -math.inf
     assert lane().leaves_at(0.010) == math.inf
+
+
+def test_nobody_passes_a_text_that_is_pressed_for_time():
+    held = lane(*(slot(f"long{n}", n, 80.0) for n in range(2)))
+    for number in range(4):
+        held.hold(slot(f"short{number}", 10.0 + number, 2.0))
+
+    pressed = {"long0", "long1"}
+
+    assert [names(take(held, 128, pressed)) for _ in range(3)] == [
+        ["long0"],
+        ["long1"],
+        ["short0", "short1", "short2", "short3"],
+    ]
+
+
+def test_line_is_of_all_that_is_not_answered():
+    held = lane(*(slot(str(n), 5.0, 2.0) for n in range(10)))
+    for moment in (9.0, 10.0):
+        held.drain.landed(4.0, 0.1, moment, is_busy=True)
+    take(held, 5)
+    away = flight(held, 10.0, 10.0)
+
+    assert held.line(4.0, 10.0) == Line(20 / 4.0, 1.0)
+    held.landed(away)
+    assert held.line(4.0, 10.0) == Line(10 / 4.0, 1.0)
+
+
+def test_texts_that_came_too_late_to_be_computed_say_nothing_of_the_workers():
+    held = lane(*(slot(str(n)) for n in range(3)), unit_s=0.010)
+    away = flight(held, 2.0, 10.0)._replace(slots=[slot("late"), slot("late too")])
+
+    held.answered(away, result(EXPIRED, EXPIRED), 10.0)
+    assert held.size.unit_s == 0.010
+    away = flight(held, 2.0, 10.0)._replace(slots=[slot("late"), slot("computed")])
+    held.answered(away, result(EXPIRED, answer("a"), inference_s=0.010), 10.0)
+
+    assert held.size.unit_s == pytest.approx(0.010)

@@ -165,3 +165,17 @@ def test_dismissing_answers_the_late_and_keeps_the_others(deadlines, now):
         waiting.wake()
     for waiting, deadline in zip(callers, deadlines, strict=True):
         assert waiting.wait(0) == [outcome(1) if deadline > now else EXPIRED]
+
+
+@pytest.mark.parametrize(("moment", "is_half_over"), [(107.4, False), (107.5, True)])
+def test_slot_knows_when_half_of_its_time_is_over(moment, is_half_over):
+    slot = Slot(ask(Asked(1), deadline=20.0), held_at=105.0)
+
+    assert slot.is_half_over(moment - 90.0, moment) == is_half_over
+
+
+def test_last_of_those_who_share_a_slot_says_how_much_time_it_has():
+    slot = Slot(ask(Asked(1), deadline=20.0), held_at=105.0)
+    slot.asks.append(ask(Asked(1), deadline=30.0))
+
+    assert not slot.is_half_over(17.5, 107.5)
