@@ -13,6 +13,7 @@ import click
 from app import config
 from app.broker import embedded_socket
 from app.errors import INSTALL, RedisNotReady, StartRefused
+from app.models import fatal_loads
 from app.monitoring.counts.folding import fold
 from app.tracing import provider
 from cli import embedded_redis, preflight
@@ -81,6 +82,7 @@ class Service:
         preflight.check_ports(self._settings)
         default = preflight.check_default_model(self._settings)
         self._stack.enter_context(_signals(self._supervisor))
+        self._stack.callback(self._forget_fatal_loads)
         self._stack.callback(self._supervisor.stop)
         self._start_redis()
         self._start_metrics()
@@ -134,6 +136,12 @@ class Service:
             self._say(f"ready at {service_url(self._settings)} ({took_s:.1f} s)")
         else:
             self._printer.write(ready_screen(self._settings, took_s))
+
+    def _forget_fatal_loads(self) -> None:
+        # Whoever stops and starts it wants a new try. One that ends by itself, because a version
+        # ended a worker before it was ready, comes up at last if it is started often enough.
+        if self._supervisor.stop_requested:
+            fatal_loads.forget(self._settings)
 
     def _say(self, line: str) -> None:
         self._printer(OURSELVES, line)

@@ -21,6 +21,7 @@ from app.loop import Loop
 from app.models.attempt import Bounds, resident_bytes
 from app.models.catalog import Catalog
 from app.models.device import Device
+from app.models.fatal_loads import FatalLoads, directory_of
 from app.models.loader import LoadedModel
 from app.models.registry import Registry
 from app.monitoring.drift.windows import Windows
@@ -58,12 +59,12 @@ class Host:
         self.redis = redis_client(settings)
         self.clock = RedisClock()
         self.catalog = Catalog(settings.models_dir, settings.default_model)
-        limit_mb = settings.worker.max_memory_mb
+        self.fatal_loads = FatalLoads(directory_of(settings))
         self.registry = Registry(
             settings.limits,
             device,
             self.now,
-            Bounds(None if limit_mb is None else limit_mb << 20, settings.models.load_timeout_s),
+            _bounds(settings, self.fatal_loads),
             # Requests that were admitted before the version was given up may still come.
             retire_after_s=settings.request_timeout_ms / 1000 + LAG_S,
         )
@@ -120,6 +121,7 @@ class Host:
 
         The metrics port is left, too: the last task may take long, and others wait for the port.
         """
+        self.fatal_loads.leave()
         self._is_announced = False
         self._beating.stop()
         if self._port is not None:
@@ -127,6 +129,7 @@ class Host:
 
     def stop(self) -> None:
         """End the threads."""
+        self.fatal_loads.leave()
         if self._report is not None:
             self._report.stop()
         self.requests.stop()
@@ -247,6 +250,12 @@ class Host:
 
     def _withdraw(self) -> None:
         fleet.withdraw(self.redis, self.hostname)
+
+
+def _bounds(settings: Settings, fatal_loads: FatalLoads) -> Bounds:
+    limit_mb = settings.worker.max_memory_mb
+    limit_bytes = None if limit_mb is None else limit_mb << 20
+    return Bounds(limit_bytes, settings.models.load_timeout_s, fatal_loads)
 
 
 def _tracing(settings: Settings) -> ChunkTracing | None:

@@ -5,6 +5,7 @@ sentence and ends.
 """
 
 import logging
+import signal
 import sys
 from typing import Any
 
@@ -92,6 +93,8 @@ class Lifecycle:
         signals.worker_shutting_down.connect(self.leave, weak=False)
         signals.worker_shutdown.connect(self.stop, weak=False)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
+        # Celery's own comes later.
+        signal.signal(signal.SIGTERM, _end_while_loading)
         host.start()
 
     def announce(self, sender: Any, **_: Any) -> None:
@@ -114,6 +117,13 @@ class Lifecycle:
         """The last task is done."""
         running.jobs().stop()
         running.host().stop()
+
+
+def _end_while_loading(number: int, _: Any) -> None:
+    """End by the signal; the load that it cuts short is not to blame."""
+    running.host().fatal_loads.leave()
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
 
 
 def _is_pool_given() -> bool:

@@ -7,6 +7,8 @@ What the loader does with each is in tests/unit/app/models/test_loader*.py.
 
 import io
 import os
+import re
+import signal
 import zipfile
 
 import numpy as np
@@ -26,6 +28,20 @@ class Blocked:
 
     def __reduce__(self):
         return open, (self.pipe,)
+
+
+class Fatal:
+    """A pickle that ends the process which loads it, as a crash of a native library does."""
+
+    def __reduce__(self):
+        return signal.raise_signal, (int(signal.SIGKILL),)
+
+
+class LockKeeper:
+    """A pickle that never gives back Python's lock while it is loaded."""
+
+    def __reduce__(self):
+        return re.match, (r"(a+)+$", "a" * 100 + "b")
 
 
 def truncated(root, version="v3"):

@@ -15,7 +15,7 @@
     |  `- (504) PredictionTimeout
     |- ModelError (a version that cannot be loaded)
     |  |- ManifestInvalid, ArtifactMismatch, ArtifactUnsafe, ArtifactInvalid
-    |  |- GoldenMismatch, LoadTimedOut, MemoryLimitReached
+    |  |- GoldenMismatch, LoadTimedOut, LoadEndedWorker, MemoryLimitReached
     |  `- LibraryMissing, LibraryMismatch, DeviceMissing, VersionExists, VersionMissing, UnsafePath
     |- RolloutFailed (a worker could not hold a version): SwapFailed, LoadFailed
     |- TextFailed (one text of a chunk; its neighbours are answered)
@@ -80,6 +80,7 @@ from app.errors.models import (
     GoldenMismatch,
     LibraryMismatch,
     LibraryMissing,
+    LoadEndedWorker,
     LoadFailed,
     LoadTimedOut,
     ManifestInvalid,
@@ -148,6 +149,7 @@ __all__ = [
     "JsonTooLarge",
     "LibraryMismatch",
     "LibraryMissing",
+    "LoadEndedWorker",
     "LoadFailed",
     "LoadTimedOut",
     "MalformedBody",

@@ -45,6 +45,15 @@ class LoadTimedOut(ModelError):
     code, template = "load_timed_out", "{0} was not loaded within models.load_timeout_s = {1}"
 
 
+class LoadEndedWorker(ModelError):
+    """Loading the model ended the process of the worker again and again."""
+
+    code = "load_ended_worker"
+    template = (
+        "{0}: loading it ended its worker {1} times in a row; it is tried again after {2} UTC"
+    )
+
+
 class MemoryLimitReached(ModelError):
     """The model does not fit into the memory that a worker may use."""
 

@@ -1,12 +1,14 @@
 """Worker process. Attempts to load versions, within bounds of time and memory.
 
 A load that hangs (a dead network disk, a file made to be slow) must not keep a worker from all
-other changes, and one that does not fit must not end it: both become ordinary errors.
+other changes, and one that does not fit must not end it: both become ordinary errors. One that ends
+its process all the same must not do so for ever.
 """
 
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
 import psutil
@@ -14,6 +16,7 @@ import psutil
 from app.errors import LoadTimedOut, MemoryLimitReached
 from app.garbage import give_back
 from app.models.catalog import Entry
+from app.models.fatal_loads import FatalLoads
 
 T = TypeVar("T")
 
@@ -22,10 +25,14 @@ PEAK_FACTOR = 2
 
 
 class Bounds(NamedTuple):
-    """What loading may take; `max_memory_bytes` is the resident memory of the whole process."""
+    """What loading may take; `max_memory_bytes` is the resident memory of the whole process.
+
+    With `fatal_loads`, a version that ended its process too often is refused.
+    """
 
     max_memory_bytes: int | None = None
     timeout_s: float | None = None
+    fatal_loads: FatalLoads | None = None
 
 
 UNBOUNDED = Bounds()
@@ -70,6 +77,7 @@ class Attempts:
     def run(self, entry: Entry, load: Callable[[], T]) -> T:
         """The result of `load`; `MemoryLimitReached` or `LoadTimedOut` where it takes too much.
 
+        `LoadEndedWorker` where it ended its process too often.
         Before loading, the memory that `entry` needs is estimated from the size of its artifacts;
         after it, what the process holds is measured.
         """
@@ -78,7 +86,7 @@ class Attempts:
         self._wait_for(ref, self._late.get(ref), until)
         artifacts = entry.manifest.artifacts if entry.manifest else []
         self._check_memory(ref, PEAK_FACTOR * sum(artifact.size_bytes for artifact in artifacts))
-        attempt = Attempt(load)
+        attempt = Attempt(partial(self._watched, entry, load))
         self._wait_for(ref, attempt.thread, until)
         loaded = attempt.result()
         self._check_memory(ref, 0)
@@ -88,6 +96,14 @@ class Attempts:
         """Whether an attempt that took too long still goes on."""
         thread = self._late.get(ref)
         return thread is not None and thread.is_alive()
+
+    def _watched(self, entry: Entry, load: Callable[[], T]) -> T:
+        # In the thread of the load: it is watched for as long as that lives.
+        fatal_loads = self._bounds.fatal_loads
+        if fatal_loads is None or entry.manifest is None:
+            return load()
+        with fatal_loads.watched(str(entry.ref), entry.manifest.digest):
+            return load()
 
     def _wait_for(self, ref: str, thread: threading.Thread | None, until: float | None) -> None:
         if thread is None:

@@ -7,11 +7,13 @@ they pass, and nothing on disk tells of it.
 import errno
 from collections.abc import Iterator
 
-from app.errors import LoadTimedOut, MemoryLimitReached, ModelError
+from app.errors import LoadEndedWorker, LoadTimedOut, MemoryLimitReached, ModelError
 
 FIRST_S = 30.0
 # An attempt may take `models.load_timeout_s`, and other versions wait for it.
 MAX_S = 600.0
+# What is refused without a try costs one look into a directory.
+REFUSED_S = 60.0
 
 # What the disk says of the files themselves: the version is tried again when they change.
 LASTING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO})
@@ -22,6 +24,8 @@ def wait_after(error: ModelError, before_s: float | None = None) -> float | None
 
     `before_s` is what was waited before this attempt, if anything.
     """
+    if isinstance(error, LoadEndedWorker):
+        return REFUSED_S
     if not any(map(_may_pass, _chain(error))):
         return None
     return FIRST_S if before_s is None else min(2 * before_s, MAX_S)

@@ -1,5 +1,6 @@
 """What a worker survives, and what ends it: real processes, real signals."""
 
+import os
 import signal
 import socket
 import time
@@ -9,15 +10,19 @@ from billiard.exceptions import WorkerLostError
 
 from app.errors import WorkerOutOfMemory
 from app.fleet import read
+from app.models.fatal_loads import LOADS_DIR
 from tasks.consumer import AGAIN_AFTER_S
 from tasks.watchdog import EXIT_HUNG, EXIT_LOCKED
+from tests.bad_versions import Blocked
 from tests.integration.workers import FaultyWorker, Sender
+from tests.models import build_pickle
 from tests.ports import free_port
 from tests.waiting import eventually
 
 # Celery stores a MemoryError before it trips over it; the pool then reports a lost worker.
 ESCAPED = (MemoryError, WorkerLostError)
 TWO_SLOTS = ("--concurrency", "2")
+PICKLES = {"MLSERVE_LIMITS__ALLOW_PICKLE": "true"}
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +197,23 @@ def test_worker_ends_whose_task_keeps_the_lock_of_the_interpreter(
 
         assert worker.wait(timeout_s=60) == EXIT_LOCKED
         assert "keep_lock" in worker.logs()
+
+
+def test_worker_that_is_stopped_while_it_loads_does_not_blame_the_version(tcp_redis, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    build_pickle(tmp_path / "models", Blocked(str(tmp_path / "pipe")))
+    worker = FaultyWorker(tcp_redis.url, tmp_path / "models", env=PICKLES)
+    loads = worker.directory / LOADS_DIR
+    try:
+        worker.launch()
+        eventually(lambda: loads.is_dir() and list(loads.iterdir()), timeout_s=60)
+
+        worker.send(signal.SIGTERM)
+
+        assert worker.wait() == -signal.SIGTERM
+        assert not list(loads.iterdir())
+    finally:
+        worker.close()
 
 
 def test_watchdog_ends_a_worker_that_takes_nothing(tcp_redis, tcp_sender, models_dir):

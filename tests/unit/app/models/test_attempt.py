@@ -9,6 +9,7 @@ import pytest
 from app.errors import ArtifactInvalid, LoadTimedOut, MemoryLimitReached
 from app.models import attempt as module
 from app.models.attempt import Attempts, Bounds, resident_bytes
+from app.models.fatal_loads import FatalLoads
 from tests.models import build_model, entry
 from tests.waiting import eventually
 
@@ -99,6 +100,18 @@ def test_result_that_came_too_late_is_dropped(version, gate):
 
     gc.collect()
     assert made[0]() is None
+
+
+def test_load_that_hangs_is_remembered_until_it_has_ended(version, gate, tmp_path):
+    directory = tmp_path / "loads"
+    bounds = Bounds(timeout_s=0.05, fatal_loads=FatalLoads(directory))
+    with pytest.raises(LoadTimedOut):
+        Attempts(bounds).run(version, gate.wait)
+    assert len(list(directory.iterdir())) == 1
+
+    gate.set()
+
+    eventually(lambda: not list(directory.iterdir()))
 
 
 def test_version_whose_files_cannot_fit_is_not_even_tried(version):

@@ -1,20 +1,30 @@
 """Versions that could not be loaded for a cause that may pass: tried again by themselves."""
 
 import errno
+import os
 import resource
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
 
-from app.errors import ArtifactInvalid, GoldenMismatch, LoadTimedOut, MemoryLimitReached
+from app.errors import (
+    ArtifactInvalid,
+    GoldenMismatch,
+    LoadEndedWorker,
+    LoadTimedOut,
+    MemoryLimitReached,
+)
 from app.fleet import FAILED
 from app.models import attempt as attempt_module
 from app.models import registry as registry_module
 from app.models.attempt import Bounds
 from app.models.base import Ref
-from app.models.retries import FIRST_S, MAX_S, wait_after
-from tests.models import build_model
+from app.models.fatal_loads import MAX_ENDS, FatalLoads
+from app.models.retries import FIRST_S, MAX_S, REFUSED_S, wait_after
+from tests.dying_loads import die
+from tests.models import build_model, entry
 from tests.unit.app.models.disks import Disk
 from tests.waiting import eventually
 
@@ -101,6 +111,42 @@ def test_cause_that_may_pass_is_waited_for_twice_as_long_each_time_up_to_a_limit
 )
 def test_cause_in_the_files_themselves_is_not_waited_for(error):
     assert wait_after(error) is None
+
+
+def test_version_that_is_refused_untried_is_looked_at_every_minute():
+    error = LoadEndedWorker("tiny-v1", 3, "10:00")
+
+    assert [wait_after(error, before_s) for before_s in (None, 60.0, MAX_S)] == [REFUSED_S] * 3
+
+
+def test_version_that_ended_its_workers_is_not_tried_for_whoever_asks(tmp_path, clock, loads):
+    digest = entry(build_model(tmp_path / "models")).manifest.digest
+    die(tmp_path / "loads", "tiny-v1", digest, times=MAX_ENDS)
+    bounds = Bounds(fatal_loads=FatalLoads(tmp_path / "loads"))
+    disk = Disk(tmp_path / "models", monotonic=clock, bounds=bounds)
+    assert disk.reconcile().failed == ["tiny-v1"]
+
+    disk.registry.retry([V1])
+    assert disk.reconcile().failed == ["tiny-v1"]
+    clock.wait(REFUSED_S)
+    assert not disk.reconcile()
+
+    assert loads == []
+    assert disk.held()["tiny-v1"].code == "load_ended_worker"
+
+
+def test_version_that_ended_its_workers_is_tried_an_hour_later_by_itself(tmp_path, clock):
+    digest = entry(build_model(tmp_path / "models")).manifest.digest
+    die(tmp_path / "loads", "tiny-v1", digest, times=MAX_ENDS)
+    bounds = Bounds(fatal_loads=FatalLoads(tmp_path / "loads"))
+    disk = Disk(tmp_path / "models", monotonic=clock, bounds=bounds)
+    assert disk.reconcile().failed == ["tiny-v1"]
+
+    for path in (tmp_path / "loads").iterdir():
+        os.utime(path, (time.time() - 3601,) * 2)
+    clock.wait(REFUSED_S)
+
+    assert disk.reconcile().loaded == ["tiny-v1"]
 
 
 def test_version_that_found_no_free_file_is_loaded_half_a_minute_later(disk, clock, loads):
