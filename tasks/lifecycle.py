@@ -24,7 +24,7 @@ from app.monitoring.counts.directory import share
 from app.settings import Settings
 from tasks import running
 from tasks.pool import TaskPool
-from tasks.watchdog import Watchdog
+from tasks.watchdog import Watchdog, end_when_locked
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class Lifecycle:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._locked = end_when_locked(settings.worker)
         self._watching: Loop | None = None
 
     def connect(self) -> None:
@@ -95,6 +96,8 @@ class Lifecycle:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         # Celery's own comes later.
         signal.signal(signal.SIGTERM, _end_while_loading)
+        # Before the watchdog: a load may keep the lock as well.
+        self._locked.start()
         host.start()
 
     def announce(self, sender: Any, **_: Any) -> None:
@@ -103,9 +106,9 @@ class Lifecycle:
         host.announce()
         jobs.start()
         watchdog = Watchdog(
-            sender.pool, self.settings.worker, host.waiting, last_words=jobs.blame_running
+            sender.pool, self.settings.worker, host.waiting, last_words=_blame_tasks
         )
-        self._watching = Loop("watchdog", watchdog.watch, watchdog.every_s)
+        self._watching = Loop("watchdog", watchdog.step, watchdog.every_s)
         self._watching.start()
 
     def leave(self, **_: Any) -> None:
@@ -117,6 +120,12 @@ class Lifecycle:
         """The last task is done."""
         running.jobs().stop()
         running.host().stop()
+
+
+def _blame_tasks() -> None:
+    """For the end of a worker that hangs: not a load that is under way by chance."""
+    running.host().fatal_loads.leave()
+    running.jobs().blame_running()
 
 
 def _end_while_loading(number: int, _: Any) -> None:

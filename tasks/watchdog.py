@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from app.loop import Loop
 from app.settings import Worker
 
 logger = logging.getLogger(__name__)
@@ -22,6 +23,7 @@ EXIT_HUNG = 70
 # the watchdog too. A thread without Python ends the process so much later, with this.
 EXIT_LOCKED = 1
 LOCKED_S = 5.0
+REARM_S = 1.0
 
 
 class Slots(Protocol):
@@ -68,12 +70,6 @@ class Watchdog:
         """How often to look, so that a limit is overrun by a quarter at most."""
         return min(1.0, self._limits.hard_limit_s / 4, self._limits.stall_limit_s / 4)
 
-    def watch(self) -> None:
-        """`step`, and have the process ended should there be no next one."""
-        limit_s = self._limits.hard_limit_s + LOCKED_S
-        faulthandler.dump_traceback_later(limit_s, exit=True, file=sys.__stderr__ or 2)
-        self.step()
-
     def step(self) -> None:
         """Look once, and end the process where it hangs."""
         reason = self.verdict()
@@ -104,6 +100,16 @@ class Watchdog:
         if self._now() - since > limit_s:
             return f"work waits, and none was taken in worker.stall_limit_s = {limit_s:g}"
         return None
+
+
+def end_when_locked(limits: Worker) -> Loop:
+    """Ends the process, with `EXIT_LOCKED`, once it has no turn for longer than a task may take."""
+    limit_s = limits.hard_limit_s + LOCKED_S
+
+    def put_off() -> None:
+        faulthandler.dump_traceback_later(limit_s, exit=True, file=sys.__stderr__ or 2)
+
+    return Loop("lock", put_off, REARM_S)
 
 
 def end_process(reason: str) -> None:

@@ -13,9 +13,9 @@ from app.fleet import read
 from app.models.fatal_loads import LOADS_DIR
 from tasks.consumer import AGAIN_AFTER_S
 from tasks.watchdog import EXIT_HUNG, EXIT_LOCKED
-from tests.bad_versions import Blocked
+from tests.bad_versions import Blocked, LockKeeper
 from tests.integration.workers import FaultyWorker, Sender
-from tests.models import build_pickle
+from tests.models import build_model, build_pickle
 from tests.ports import free_port
 from tests.waiting import eventually
 
@@ -199,6 +199,18 @@ def test_worker_ends_whose_task_keeps_the_lock_of_the_interpreter(
         assert "keep_lock" in worker.logs()
 
 
+def test_worker_ends_whose_load_keeps_the_lock_of_the_interpreter(tcp_redis, tmp_path):
+    build_pickle(tmp_path, LockKeeper())
+    env = PICKLES | {"MLSERVE_WORKER__HARD_LIMIT_S": "1"}
+    worker = FaultyWorker(tcp_redis.url, tmp_path, env=env)
+    try:
+        assert worker.launch().wait(timeout_s=50) == EXIT_LOCKED
+        assert "joblib" in worker.logs()  # the stack of the load
+        assert len(list((worker.directory / LOADS_DIR).iterdir())) == 1
+    finally:
+        worker.close()
+
+
 def test_worker_that_is_stopped_while_it_loads_does_not_blame_the_version(tcp_redis, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     build_pickle(tmp_path / "models", Blocked(str(tmp_path / "pipe")))
@@ -214,6 +226,23 @@ def test_worker_that_is_stopped_while_it_loads_does_not_blame_the_version(tcp_re
         assert not list(loads.iterdir())
     finally:
         worker.close()
+
+
+def test_worker_whose_task_hangs_does_not_blame_what_it_loads_meanwhile(
+    tcp_redis, tcp_sender, tmp_path
+):
+    os.mkfifo(tmp_path / "pipe")
+    build_model(tmp_path / "models")
+    build_pickle(tmp_path / "models", Blocked(str(tmp_path / "pipe")), version="v2")
+    env = PICKLES | {"MLSERVE_WORKER__HARD_LIMIT_S": "1"}
+    with FaultyWorker(tcp_redis.url, tmp_path / "models", env=env) as worker:
+        loads = worker.directory / LOADS_DIR
+        eventually(lambda: list(loads.glob("tiny-v2*")))
+
+        tcp_sender.send("hold", str(tmp_path))
+
+        assert worker.wait() == EXIT_HUNG
+        assert not list(loads.iterdir())
 
 
 def test_watchdog_ends_a_worker_that_takes_nothing(tcp_redis, tcp_sender, models_dir):
