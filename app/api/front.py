@@ -16,6 +16,7 @@ from a2wsgi import WSGIMiddleware
 from flask import Flask
 
 from app.api.affinity import OneCore
+from app.api.departures import LEFT, Departures
 from app.api.door import MAX_UNREAD_DIGITS, Door
 from app.api.exporter import Exchange, log_access
 from app.api.gate import check_type
@@ -53,6 +54,7 @@ class Front:
         max_wait_s = services.settings.request_timeout_ms / 1000
         self._door = Door(services.predictions, max_wait_s)
         self._logs_all = services.settings.logging.access
+        self._departures = Departures()
         self._writes_counts = False
         self._core = OneCore() if services.settings.server.cpu_affinity else None
         self._unsettled: OneCore | None = None
@@ -112,7 +114,10 @@ class Front:
                     prefer = _joined(b"prefer", scope) if b"prefer" in given else None
                     accept = _joined(b"accept", scope) if method != METHOD else None
                     call = Call(body, prefer, request_id, started, span, accept)
-                    answered = await view(self._services, call)
+                    answered = await self._watched(view, call, receive)
+                    if answered is None:
+                        self._observe(Exchange(method, path, LEFT, started, {}))
+                        return
                 except Exception as error:  # noqa: BLE001 - Flask, too, answers whatever a view raises
                     answered = refusal(self._services, error, request_id)
                 await _respond(send, answered, request_id)
@@ -122,6 +127,19 @@ class Front:
         finally:
             if span is not None:
                 span.end(None if answered is None else answered.status)
+
+    async def _watched(self, view: HotView, call: Call, receive: Receive) -> Answered | None:
+        """The answer; None where the caller left before."""
+        task: Any = asyncio.current_task()
+        self._departures.begin(task, call.started, receive)
+        try:
+            return await view(self._services, call)
+        except asyncio.CancelledError:
+            if self._departures.has_left(task):
+                return None
+            raise
+        finally:
+            self._departures.end(task)
 
     def _begin(
         self, method: str, path: str, given: Mapping[bytes, bytes], request_id: str

@@ -107,6 +107,15 @@ class Coalescer:
             self._nudge(route)
         return joined
 
+    def leave(self, route: Route, keys: Iterable[bytes], waiting: Waiting) -> None:
+        """Nobody waits for a request any more: what is held for it alone is not computed."""
+        with self._wake:
+            lane = self._lanes[route]
+            for key in keys:
+                slot = self._open.get(key)
+                if slot is not None and not slot.leave(waiting) and lane.discard(slot):
+                    del self._open[key]
+
     def line(self, route: Route, cost: float) -> Line:
         """What is in front of texts that cost so much, where they go; takes no lock."""
         lane = self._lanes.get(route)

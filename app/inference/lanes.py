@@ -116,6 +116,13 @@ class Lane:
         self._held.appendleft(slot)
         self._add(slot.cost)
 
+    def discard(self, slot: Slot) -> bool:
+        """Keep a text no longer; whether it was held."""
+        if slot not in self._held:
+            return False
+        self._remove([slot])
+        return True
+
     def leaves_at(self, max_hold_s: float) -> float:
         """When the next chunk may leave, in monotonic seconds.
 
@@ -213,7 +220,7 @@ class Lane:
         return dearer * self.size.unit_s <= SHORT_S or dearer <= MAX_COST_RATIO * cheaper
 
     def _remove(self, taken: list[Slot]) -> None:
-        if self._is_even:
+        if self._held[0] is taken[0] and self._is_even:
             for _ in taken:
                 self._held.popleft()
         else:

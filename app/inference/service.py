@@ -4,6 +4,7 @@ The version and the deadline are decided once, here, and travel with the texts. 
 is remembered, admission, texts that are on their way already, the shared cache, a worker.
 """
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
@@ -246,8 +247,12 @@ class Predictions:
             ]
             asked_at = time.monotonic()
             joined = self._coalescer.put(route, asks)
-            await alarm.wait(wait_s)
-            outcomes, trip = waiting.result(), waiting.trip
+            try:
+                await alarm.wait(wait_s)
+                outcomes, trip = waiting.result(), waiting.trip
+            except (TimeoutError, asyncio.CancelledError):
+                self._coalescer.leave(route, [ask.key for ask in asks], waiting)
+                raise
             return outcomes, joined, None if trip is None else Timing.of(asked_at, trip)
         except TimeoutError:
             raise PredictionTimeout(round(wait_s * 1000), target.ref) from None

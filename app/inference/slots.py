@@ -108,6 +108,13 @@ class Slot:
         """
         return moment - self.held_at >= self.deadline - now
 
+    def leave(self, waiting: Waiting) -> bool:
+        """A caller waits no more; whether somebody else does."""
+        others = [ask for ask in self.asks if ask.waiting is not waiting]
+        if others:
+            self.asks = others
+        return bool(others)
+
     def fill(self, outcome: Outcome, trip: Trip | None = None) -> list[Waiting]:
         """Give the outcome to every caller; those that have all of theirs now are to be woken."""
         return [ask.waiting for ask in self.asks if ask.waiting.fill(ask.place, outcome, trip)]

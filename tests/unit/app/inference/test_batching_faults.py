@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from app.contract import EXPIRED, Failure, Outcome
 from app.errors import BrokerUnavailable, ServingError, ShuttingDown
 from app.inference.batching import BatchLimits, Coalescer
-from tests.unit.app.inference.coalescing import Workers, answer, ask
+from tests.unit.app.inference.coalescing import ROUTE, Workers, answer, ask
 from tests.waiting import eventually
 
 
@@ -217,3 +217,36 @@ def test_every_caller_gets_its_own_answers_under_any_interleaving(wanted, size, 
             assert waiting[number].wait(1) == [answer(text) for text in texts]
     assert all(len(texts) <= size and len(set(texts)) == len(texts) for texts in workers.texts())
     coalescer.close()
+
+
+def test_text_that_nobody_waits_for_any_more_is_not_computed(make_coalescer, workers):
+    coalescer = make_coalescer()
+    for text in ("a", "b"):
+        ask(coalescer, text)
+        workers.next()
+    gone, stays = ask(coalescer, "gone", "shared"), ask(coalescer, "shared", "kept")
+
+    leave(coalescer, gone, "gone", "shared")
+    workers.land(0)
+
+    workers.next()
+    assert workers.texts()[2] == ["shared", "kept"]
+    workers.land(2)
+    assert stays.wait(1) == [answer("shared"), answer("kept")]
+
+
+def test_text_on_its_way_whose_caller_left_is_answered_to_who_asks_next(make_coalescer, workers):
+    coalescer = make_coalescer()
+    gone = ask(coalescer, "a")
+    workers.next()
+
+    leave(coalescer, gone, "a")
+    again = ask(coalescer, "a")
+    workers.land(0)
+
+    assert again.joined == 1
+    assert again.wait(1) == [answer("a")]
+
+
+def leave(coalescer, waiting, *texts):
+    coalescer.leave(ROUTE, [ROUTE.ref.encode() + text.encode() for text in texts], waiting)

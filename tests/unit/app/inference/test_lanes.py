@@ -243,3 +243,18 @@ def test_texts_that_came_too_late_to_be_computed_say_nothing_of_the_workers():
     held.answered(away, result(EXPIRED, answer("a"), inference_s=0.010), 10.0)
 
     assert held.size.unit_s == pytest.approx(0.010)
+
+
+@given(st.lists(COST, min_size=1, max_size=20), st.data())
+def test_text_that_is_discarded_leaves_all_others_and_their_costs(costs, data):
+    slots = [slot(str(n), n * 0.01, cost) for n, cost in enumerate(costs)]
+    held, gone = lane(*slots), data.draw(st.sampled_from(slots))
+
+    assert held.discard(gone)
+    assert not held.discard(gone)
+
+    rest = [one for one in slots if one is not gone]
+    held.drain.landed(1.0, 0.1, 9.0, is_busy=True)
+    held.drain.landed(1.0, 0.1, 10.0, is_busy=True)
+    assert held.line(0.0, 10.0).waits_s == pytest.approx(sum(one.cost for one in rest))
+    assert sorted(names(chain.from_iterable(drained(held)))) == sorted(names(rest))
