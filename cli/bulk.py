@@ -64,10 +64,12 @@ class Task:
 def predict_by_job(call: Call, task: Task) -> dict[str, Any]:
     """Submit, watch, and write the results; what to tell of it."""
     jobs, problem_of = Jobs(call.settings), _checker(call.settings)
-    job_id = task.job_id
-    if job_id is None:
+    if task.job_id is None:
         upload = Upload(task.source, lambda record: problem_of(record.text) is None)
         job_id = jobs.submit(upload, Wanted(task.model), str(uuid.uuid4()))["id"]
+    else:
+        # Only a service that was there is waited for.
+        job_id = jobs.read(task.job_id)["id"]
     with going_on(job_id, task.command(job_id)):
         job = show(jobs.follow(job_id), call.as_json)
         added = (*ADDED, PREDICTION_ID) if call.settings.monitoring.feedback else ADDED

@@ -5,6 +5,7 @@ ASKING = [
     ("predict", "a text", "--json"),
     ("predict", "one", "two", "--model", "v2"),
     ("predict", "--file", "texts.txt", "--output", "out.csv"),
+    ("predict", "--file", "texts.txt", "--output", "out.csv", "--job", "an id"),
     ("stats",),
     ("drift",),
     ("feedback", "--show", "v2"),
@@ -18,8 +19,6 @@ ASKING = [
     ("job", "list"),
     ("job", "submit", "texts.txt"),
 ]
-# Waits a minute for a service that is away: its job goes on meanwhile.
-GOING_ON = ("predict", "--file", "texts.txt", "--output", "out.csv", "--job", "an id")
 
 
 def write_inputs(directory):

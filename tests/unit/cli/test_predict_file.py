@@ -224,6 +224,20 @@ def test_job_that_is_not_there_is_nothing_to_come_back_to(
     assert result.stderr == f"Error: the service answered {status} a_code: a reason\n"
 
 
+def test_job_is_not_waited_for_where_the_service_is_away_at_once(
+    mlserve, server, reviews, tmp_path
+):
+    args = ("predict", "--file", reviews, "--column", "review", "--output", tmp_path / "out.csv")
+    mlserve(*args)
+    (job_id,) = server.jobs
+    server.refused = [503]
+
+    result = mlserve(*args, "--job", job_id)
+
+    assert result.exit_code == 1
+    assert result.stderr == "Error: the service answered 503 a_code: a reason\n"
+
+
 @pytest.mark.parametrize("extra", ["predicted_label", "error"])
 def test_row_with_a_key_that_is_to_be_added_is_refused(mlserve, tmp_path, extra):
     source = tmp_path / "in.jsonl"

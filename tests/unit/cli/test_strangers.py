@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from cli.main import main
 from tests.local_server import Handler, LocalServer
-from tests.unit.cli.asking import ASKING, GOING_ON, write_inputs
+from tests.unit.cli.asking import ASKING, write_inputs
 
 ANSWERS = {
     "text": (200, b"hello\n"),
@@ -46,7 +46,7 @@ def stranger(request, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("stranger")
-@pytest.mark.parametrize("args", [*ASKING, GOING_ON], ids=" ".join)
+@pytest.mark.parametrize("args", ASKING, ids=" ".join)
 def test_answer_of_a_stranger_is_one_line(args):
     result = CliRunner().invoke(main, args)
 
