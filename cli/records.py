@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import click
 import msgspec
 
-from app.training.data import MAX_FIELD_CHARS
+from app.training.data import MAX_FIELD_CHARS, REPETITIVE, is_repetitive
 
 TEXT = "text"
 STDIN = Path("-")
@@ -131,6 +131,8 @@ def _json_lines(file: TextIO, source: Source) -> Iterator[Record]:
             raise source.wrong(f"line {number} is not JSON: {error}") from error
         if not isinstance(columns, dict) or not isinstance(columns.get(key), str):
             raise source.wrong(f"line {number} has no text under {key!r}")
+        if is_repetitive(line, columns):
+            raise source.wrong(f"line {number} {REPETITIVE}")
         yield Record(columns[key], columns, number)
 
 

@@ -158,6 +158,7 @@ def test_refused_text_of_standard_input_is_told_by_its_number(mlserve, server):
 BAD_FILES = {
     "not JSON": ("x.jsonl", '{"text": "a"}\n{', "line 2 is not JSON"),
     "no text": ("x.jsonl", '{"text": "a"}\n{"txt": "b"}', "line 2 has no text under 'text'"),
+    "one key twice": ("x.jsonl", '{"text": "a"}\n{"text": "", "text": ""}', "line 2 has the same"),
     "not UTF-8": ("x.txt", b"good\n\xff\n", "can't decode"),
     "too many cells": ("x.csv", "text\na\nb,c\n", "line 3 has more columns"),
     "too many cells behind two lines": ("x.csv", 'text\n"a\n\nb",c\n', "line 2 has more columns"),

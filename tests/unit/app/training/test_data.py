@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import TrainingDataInvalid
-from app.training.data import Labelled, read
+from app.training.data import Labelled, is_repetitive, read
 
 ROWS = Labelled(["a, b", 'say "so"', "two\nlines", "é\u2028x"], ["yes", "no", "yes", "no"])
 CSV = 'text,label\n"a, b",yes\n"say ""so""",no\n"two\nlines",yes\né\u2028x,no\n'
@@ -89,6 +89,7 @@ def test_read_gives_what_json_lines_hold(tmp_path_factory, rows):
         ("d.jsonl", '{"text": "secret", "label": true}', r"whole number, got bool"),
         ("d.jsonl", '\n["secret"]', r"line 2: Expected `object`, got `array`"),
         ("d.jsonl", '{"text": "secret}', r"line 1: Input data was truncated"),
+        ("d.jsonl", '\n{"text": "secret", "text": "b"}', r"line 2: has the same key twice"),
         ("d.csv", b"text,label\na,b\n\xffsecret,b\n", r"d\.csv line 3: is not UTF-8"),
         ("d.csv", "text,label\nsecret,a\n", r"needs at least 2 different labels, has 1"),
         ("d.csv", "", r"needs at least 2 different labels, has 0"),
@@ -104,6 +105,21 @@ def test_read_refuses_and_says_where_without_the_text(tmp_path, name, content, s
         read(write(tmp_path, name, content))
 
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_so"),
+    [
+        ('{"a": "b: c, \\"a\\": d", "d" : ":"}', False),
+        ('{"a": {"a": [{"a": 1}, {"a": 2}]}}', False),
+        ("{}", False),
+        ('{"a": 1, "a" :1}', True),
+        ('{"a": "b: c", "\\u0061": ""}', True),
+        ('{"b": [{"a": {"c": 1, "c": 1}}], "a": 1}', True),
+    ],
+)
+def test_key_that_comes_twice_is_seen_at_every_depth(line, is_so):
+    assert is_repetitive(line, json.loads(line)) == is_so
 
 
 def test_read_of_a_missing_file_says_so(tmp_path):
