@@ -34,7 +34,7 @@ from tasks.job_events import Dispatcher as EventDispatcher
 from tasks.job_events import JobEvents
 from tasks.job_states import JobStates
 from tasks.job_windows import Windows
-from tasks.patience import Patience
+from tasks.retries import Retries
 from tasks.webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
@@ -111,10 +111,10 @@ class JobRunner:
         """
         # Redis may have done what it did not answer in time.
         holder, token = self._host.incarnation, uuid.uuid4().hex
-        patience = Patience(self._max_wait_s)
+        retries = Retries(self._max_wait_s)
         asked = partial(self._chunks.claim, job_id, first, holder, self._lease_s, token)
         try:
-            claim = patience.make(asked)
+            claim = retries.make(asked)
         except MessageRefused as error:
             logger.warning("chunk released", extra={"cause": str(error)})
             self._stand_back()
@@ -123,7 +123,7 @@ class JobRunner:
             return
         self._running.append(claim)
         try:
-            self._answer(claim, holder, patience)
+            self._answer(claim, holder, retries)
         except ChunkLost:
             pass
         except BaseException:
@@ -138,22 +138,22 @@ class JobRunner:
         for claim in list(self._running):
             self._chunks.give_up(claim, self._host.incarnation, HUNG)
 
-    def _answer(self, claim: Claim, holder: str, patience: Patience) -> None:
+    def _answer(self, claim: Claim, holder: str, retries: Retries) -> None:
         try:
             model = self._model(claim)
         except ModelUnavailable as error:
             logger.warning("chunk released", extra={"ref": claim.spec.ref, "cause": str(error)})
-            patience.make(partial(self._chunks.release, claim, holder, 0.0, str(error)))
+            retries.make(partial(self._chunks.release, claim, holder, 0.0, str(error)))
             self._stand_back()
             return
-        texts = patience.make(partial(self._chunks.texts, claim))
+        texts = retries.make(partial(self._chunks.texts, claim))
         if len(texts) != claim.count:
             return  # the job has ended
         started = time.perf_counter()
         outcomes = self._compute(model, claim, texts, holder)
         took_s = time.perf_counter() - started
-        claim = self._shortened(claim, holder, len(outcomes), patience)
-        self._commit(claim, outcomes, took_s, patience)
+        claim = self._shortened(claim, holder, len(outcomes), retries)
+        self._commit(claim, outcomes, took_s, retries)
 
     def _stand_back(self) -> None:
         # Unacknowledged meanwhile: it would come to this worker again, and so would all the others.
@@ -204,16 +204,16 @@ class JobRunner:
         if not self._chunks.mark(claim, holder, index, self._lease_s):
             raise ChunkLost
 
-    def _shortened(self, claim: Claim, holder: str, count: int, patience: Patience) -> Claim:
+    def _shortened(self, claim: Claim, holder: str, count: int, retries: Retries) -> Claim:
         if count == claim.count:
             return claim
-        shorter = patience.make(partial(self._chunks.shorten, claim, holder, count))
+        shorter = retries.make(partial(self._chunks.shorten, claim, holder, count))
         if shorter is None:
             raise ChunkLost
         return shorter
 
     def _commit(
-        self, claim: Claim, outcomes: Sequence[Outcome], took_s: float, patience: Patience
+        self, claim: Claim, outcomes: Sequence[Outcome], took_s: float, retries: Retries
     ) -> None:
         truncated = [at for at, outcome in enumerate(outcomes) if outcome.truncated]
         failures = {at: o.error for at, o in enumerate(outcomes) if o.error is not None}
@@ -225,7 +225,7 @@ class JobRunner:
         # A few texts that were soon done say little about how many fit into a chunk.
         is_short = claim.count < FIRST_CHUNK_TEXTS and took_s < self._limits.target_chunk_seconds
         tells = claim.attempt == 1 and not is_short
-        status = patience.make(
+        status = retries.make(
             partial(
                 self._chunks.commit,
                 claim,

@@ -55,7 +55,7 @@ class Fault(NamedTuple):
     error: str
     code: str
     digest: str
-    seen: "Seen"
+    seen: "Fingerprint"
     wait_s: float | None = None
     again_at: float = math.inf
 
@@ -64,7 +64,7 @@ class Fault(NamedTuple):
         return other is not None and self[:4] == other[:4]
 
 
-class Seen(NamedTuple):
+class Fingerprint(NamedTuple):
     """What decides whether a version is worth another try: its manifest and its files."""
 
     manifest: Manifest | None
@@ -160,7 +160,7 @@ class Registry:
             self._retire_all_but(wanted, changes)
             self._forget_faults_but(wanted, {str(ref): entry for ref, entry in others.items()})
             for ref in missing:
-                self._note(VersionMissing(str(ref)), str(ref), "", Seen(None, ()), changes)
+                self._note(VersionMissing(str(ref)), str(ref), "", Fingerprint(None, ()), changes)
             for ref in sorted(entries, key=lambda ref: (places.get(ref, len(places)), ref)):
                 self._reconcile_one(entries[ref], changes)
         return changes
@@ -213,7 +213,9 @@ class Registry:
         # To wait for an attempt that still hangs would keep all other versions from their turn.
         return self._monotonic() >= fault.again_at and not self._attempts.hangs(ref)
 
-    def _note(self, error: ModelError, ref: str, digest: str, seen: Seen, changes: Changes) -> None:
+    def _note(
+        self, error: ModelError, ref: str, digest: str, seen: Fingerprint, changes: Changes
+    ) -> None:
         known = self._faults.get(ref)
         wait_s = wait_after(error, known.wait_s if known and known.seen == seen else None)
         again_at = math.inf if wait_s is None else self._monotonic() + wait_s
@@ -250,10 +252,12 @@ def _without(rows: dict[str, T], refs: Iterable[str]) -> dict[str, T]:
     return {ref: row for ref, row in rows.items() if ref not in gone}
 
 
-def _look(entry: Entry) -> Seen:
+def _look(entry: Entry) -> Fingerprint:
     artifacts = entry.manifest.artifacts if entry.manifest else []
     names = [GOLDEN_FILE, *(artifact.file for artifact in artifacts)]
-    return Seen(entry.manifest, tuple(_stamp(os.path.join(entry.path, name)) for name in names))
+    return Fingerprint(
+        entry.manifest, tuple(_stamp(os.path.join(entry.path, name)) for name in names)
+    )
 
 
 def _stamp(file: str) -> tuple[int, int, int]:

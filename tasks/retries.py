@@ -18,7 +18,7 @@ NO_TIME_S = 1e-3
 T = TypeVar("T")
 
 
-class Patience:
+class Retries:
     """Makes the steps of one chunk; `left_s` is for all of them together.
 
     The last try may end later than that, by the time-outs of a client.

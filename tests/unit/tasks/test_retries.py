@@ -5,7 +5,7 @@ import pytest
 from app.broker import redis_client
 from app.errors import BrokerUnavailable
 from app.settings import Redis, Settings
-from tasks.patience import Patience
+from tasks.retries import Retries
 
 NOWHERE = Settings(redis=Redis(url="unix:///nonexistent/redis.sock"))
 
@@ -26,18 +26,18 @@ class Step:
 def test_redis_that_comes_back_is_waited_for():
     step = Step(failures=3)
 
-    assert Patience(60).make(step) == "done"
+    assert Retries(60).make(step) == "done"
     assert step.tried == 4
 
 
 def test_steps_of_a_chunk_share_the_time_to_wait():
-    patience, first, second, third = Patience(0.3), Step(), Step(), Step(failures=0)
+    retries, first, second, third = Retries(0.3), Step(), Step(), Step(failures=0)
 
     with pytest.raises(BrokerUnavailable):
-        patience.make(first)
+        retries.make(first)
     with pytest.raises(BrokerUnavailable):
-        patience.make(second)
+        retries.make(second)
 
     assert first.tried > 2
     assert second.tried <= 2
-    assert patience.make(third) == "done"
+    assert retries.make(third) == "done"
