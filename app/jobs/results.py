@@ -39,6 +39,8 @@ class _Reader:
                 yield from self._results(first, results, index)
             elif self._job.has_ended:
                 end = self._next_start(index)
+                # Expired meanwhile, it would seem to have no results behind the gap either.
+                self._ledger.read(self._job.id)
                 yield from self._gap(index, end)
             else:
                 return

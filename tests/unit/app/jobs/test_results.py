@@ -117,3 +117,25 @@ def test_job_that_expires_while_it_is_read_is_told_before_rows_lack_their_ids(bo
         read.extend(rows)
 
     assert [row.custom_id for row in read] == [ids(at) for at in range(128)]
+
+
+def test_job_that_expires_at_a_gap_is_told_before_results_behind_it_are_missed(book, monkeypatch):
+    job, chunks = submit(book, 64, ids=str), Chunks(book)
+    commit(chunks, chunks.shorten(begin(chunks, job), "w1", 16))
+    gap = chunks.shorten(chunks.claim(job.id, 16, "w1", 10), "w1", 16)
+    commit(chunks, chunks.claim(job.id, 32, "w1", 10))
+    chunks.release(gap, "w1", 0.0, "not held")
+    assert book.cancel(job.id).status == "cancelled"
+    whole = list(results.rows(book, job.id))
+    rows, look = results.rows(book, job.id), book.read
+
+    def look_last(job_id):
+        found = look(job_id)
+        vanish(book.redis, [job])
+        return found
+
+    monkeypatch.setattr(book, "read", look_last)
+    with pytest.raises(JobGone):
+        list(rows)
+
+    assert [row.index for row in whole if row.error] == list(range(16, 32))
