@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 # How long a thread that computes a job may keep Python's lock from one that answers somebody; each
 # answer needs it three or four times. Python's own is 5 ms.
 SWITCH_INTERVAL_S = 0.001
+# Whoever sends them wants the worker to end: a terminal that is closed sends the second.
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 WRONG_POOL = (
     "mlserve runs in its own thread pool and in no other: prefork children would never see model"
@@ -94,8 +96,9 @@ class Lifecycle:
         signals.worker_shutting_down.connect(self.leave, weak=False)
         signals.worker_shutdown.connect(self.stop, weak=False)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        # Celery's own comes later.
-        signal.signal(signal.SIGTERM, _end_while_loading)
+        # Celery's own come later.
+        for number in ENDING:
+            signal.signal(number, _end_while_loading)
         # Before the watchdog: a load may keep the lock as well.
         self._locked.start()
         host.start()

@@ -31,7 +31,7 @@ REFUSED_S = 3600.0
 # So long one more end is enough to be refused again: after a day it is a version as any other.
 KEPT_S = 24 * 3600.0
 DIGEST_CHARS = 16
-NAME = re.compile(rf"(.+)\.([0-9a-f]{{{DIGEST_CHARS}}})\.(\d+)\.[0-9a-f]{{32}}")
+NAME = re.compile(rf"([^.].*)\.([0-9a-f]{{{DIGEST_CHARS}}})\.(\d+)\.[0-9a-f]{{32}}")
 
 
 class Left(NamedTuple):
@@ -81,7 +81,9 @@ class FatalLoads:
         found = []
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            left = [one for path in self._directory.iterdir() if (one := _read(path))]
+            # Not our own: over NFS, to close a file that one has locked drops the lock.
+            others = set(self._directory.iterdir()) - self._under_way
+            left = [one for path in others if (one := _read(path))]
         except OSError as error:
             self._tell(error)
             return []
@@ -97,13 +99,15 @@ class FatalLoads:
     @contextmanager
     def _marked(self, name: str) -> Iterator[None]:
         path = self._directory / name
+        # Before there is a file, which a signal between the two would leave.
+        self._under_way.add(path)
         try:
             descriptor = _make(path)
         except OSError as error:
+            self._under_way.discard(path)
             self._tell(error)
             yield
             return
-        self._under_way.add(path)
         if self._is_leaving:
             _remove(path)
         try:

@@ -211,7 +211,10 @@ def test_worker_ends_whose_load_keeps_the_lock_of_the_interpreter(tcp_redis, tmp
         worker.close()
 
 
-def test_worker_that_is_stopped_while_it_loads_does_not_blame_the_version(tcp_redis, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_worker_that_is_stopped_while_it_loads_does_not_blame_the_version(
+    tcp_redis, tmp_path, number
+):
     os.mkfifo(tmp_path / "pipe")
     build_pickle(tmp_path / "models", Blocked(str(tmp_path / "pipe")))
     worker = FaultyWorker(tcp_redis.url, tmp_path / "models", env=PICKLES)
@@ -220,9 +223,9 @@ def test_worker_that_is_stopped_while_it_loads_does_not_blame_the_version(tcp_re
         worker.launch()
         eventually(lambda: loads.is_dir() and list(loads.iterdir()), timeout_s=60)
 
-        worker.send(signal.SIGTERM)
+        worker.send(number)
 
-        assert worker.wait() == -signal.SIGTERM
+        assert worker.wait() == -number
         assert not list(loads.iterdir())
     finally:
         worker.close()
