@@ -222,11 +222,10 @@ class Coalescer:
         is_pressed = partial(Slot.is_half_over, now=now, moment=moment)
         while lane and not slots:
             taken = lane.take(self._limits.max_batch_size, is_pressed)
-            lands_at = lane.lands_at(sum(slot.cost for slot in taken), moment)
             # Who cannot be answered in time must not take it from those behind who can.
-            soonest = now + lands_at - moment if lane else now
+            soonest = now + lane.soonest_s(sum(slot.cost for slot in taken), moment)
             for slot in taken:
-                if slot.dismiss_late(soonest):
+                if slot.dismiss_late(now, soonest):
                     slots.append(slot)
                 else:
                     del self._open[slot.key]
@@ -283,7 +282,8 @@ class Coalescer:
         self._hooks.expired(WORKER, 1)
         sent = chunk.deadlines[flight.slots.index(slot)] if chunk.deadlines else chunk.deadline
         # Its time was that of the callers it was sent for; one who joined later may have more.
-        if self._closed or not slot.dismiss_late(min(sent, chunk.deadline)):
+        late_at = min(sent, chunk.deadline)
+        if self._closed or not slot.dismiss_late(late_at, late_at):
             return False
         self._lanes[flight.route].hold_again(slot)
         return True

@@ -31,7 +31,8 @@ class Drain:
     Measured only between chunks that landed while more texts were held: then the workers were
     busy, and this is what they can do, not what was asked of them. Of two workers that are done at
     about the same time one chunk seems to take no time at all: a mean of rates would be many times
-    too high, the rate of the sums is not. Both fade in the same way.
+    too high, the rate of the sums is not. Both fade in the same way, and begin anew with every time
+    in which workers are behind.
 
     Costs are those of `app.inference.costs`, moments are monotonic seconds.
     """
@@ -47,16 +48,28 @@ class Drain:
         """A chunk came back; `is_busy`: more texts are held for want of workers."""
         max_gap_s = max(MAX_GAP_S, 2 * computed_s)
         gap_s = moment - self._busy_since
-        self._busy_since = moment if is_busy else math.inf
-        if is_busy:
-            self._behind_until = moment + max_gap_s
         if 0.0 <= gap_s <= max_gap_s:
             self._learn(cost, gap_s, max(MEMORY_S, MEMORY_CHUNKS * computed_s))
+        elif not self.is_behind(moment):
+            self._cost = self._seconds = 0.0
+        if is_busy:
+            self._busy_since, self._behind_until = moment, moment + max_gap_s
+        else:
+            self._behind_until = min(self._behind_until, moment + MAX_GAP_S)
+            self.rest()
+
+    def rest(self) -> None:
+        """Nothing is held: the time until the next chunk lands says nothing."""
+        self._busy_since = math.inf
+
+    def is_behind(self, moment: float) -> bool:
+        """Whether texts were held for want of workers just now."""
+        return moment < self._behind_until
 
     def line(self, waiting: float, more: float, moment: float) -> Line:
         """In front of texts that cost `more`, where texts that cost `waiting` are not answered."""
         # Where nothing waits or workers keep up, an old rate is no reason to refuse.
-        if not waiting or moment >= self._behind_until or not self._seconds:
+        if not waiting or not self.is_behind(moment) or not self._seconds:
             return NO_LINE
         unit_s = self._seconds / self._cost
         return Line(waiting * unit_s, more * unit_s)

@@ -1,19 +1,15 @@
 """API process. Where texts go, those that are held on the way, and the chunks that left."""
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 from app.contract import Chunk, ChunkResult
 from app.inference.drain import Drain, Line
+from app.inference.held import Held
 from app.inference.slots import Slot
 from app.inference.window import ChunkSize, Window
 
-# Texts of one chunk are answered together. So a text that takes longer than this is in none with
-# one that costs so many times less.
-SHORT_S = 0.025
-MAX_COST_RATIO = 4
 # A spare chunk is sent while every worker has one, so that none need wait for its next. One that
 # takes less costs both sides more than that wait; where texts cost more than others it leaves so
 # long before a worker should be done: until then shorter texts may come that pass the others.
@@ -65,10 +61,7 @@ class Lane:
 
     __slots__ = (
         "_away",
-        "_cost",
-        "_has_passed",
         "_held",
-        "_is_even",
         "_landings",
         "drain",
         "size",
@@ -77,12 +70,10 @@ class Lane:
     )
 
     def __init__(self) -> None:
-        self._held: deque[Slot] = deque()
-        # What is held costs, and what is in flight.
-        self._cost = self._away = 0.0
-        self._is_even = True
+        self._held = Held()
         self._landings: list[float] = []
-        self._has_passed = False
+        # What is in flight costs.
+        self._away = 0.0
         self.workers = 0
         self.drain = Drain()
         self.size = ChunkSize()
@@ -94,7 +85,7 @@ class Lane:
     @property
     def oldest_at(self) -> float:
         """Since when the oldest text is held, in monotonic seconds; there must be one."""
-        return self._held[0].held_at
+        return self._held.oldest.held_at
 
     @property
     def in_flight(self) -> int:
@@ -108,20 +99,15 @@ class Lane:
 
     def hold(self, slot: Slot) -> None:
         """Keep a text until `take`."""
-        self._held.append(slot)
-        self._add(slot.cost)
+        self._held.add(slot)
 
     def hold_again(self, slot: Slot) -> None:
         """Keep a text that came before all others."""
-        self._held.appendleft(slot)
-        self._add(slot.cost)
+        self._held.add_first(slot)
 
     def discard(self, slot: Slot) -> bool:
         """Keep a text no longer; whether it was held."""
-        if slot not in self._held:
-            return False
-        self._remove([slot])
-        return True
+        return self._held.discard(slot)
 
     def leaves_at(self, max_hold_s: float) -> float:
         """When the next chunk may leave, in monotonic seconds.
@@ -134,12 +120,12 @@ class Lane:
         if not self._held:
             return math.inf
         idle_workers = max(1, self.workers) - self.in_flight
-        if not self._is_even and idle_workers <= 0:
+        if not self._held.is_even and idle_workers <= 0:
             return math.inf if idle_workers else min(self._landings) - LEAD_S
         is_open = self.in_flight < self.window.size
         if is_open and (idle_workers > 0 or self._is_worth_a_wait()):
             return -math.inf
-        return self._held[0].held_at + max_hold_s
+        return self._held.oldest.held_at + max_hold_s
 
     def lands_at(self, cost: float, moment: float) -> float:
         """When a chunk that leaves at `moment` should be back, both in monotonic seconds."""
@@ -154,14 +140,23 @@ class Lane:
         self._away += cost
         return lands_at
 
+    def soonest_s(self, cost: float, moment: float) -> float:
+        """In how many seconds a chunk could be back at the earliest, where workers are behind.
+
+        0.0 where they keep up, or nobody else is held.
+        """
+        is_behind = len(self) > 0 and self.drain.is_behind(moment)
+        return self.size.least_unit_s * cost if is_behind else 0.0
+
     def landed(self, flight: Flight) -> None:
-        """A chunk is back, or lost."""
-        self._landings.remove(flight.lands_at)
-        self._away = self._away - flight.cost if self._landings else 0.0
+        """A chunk is back without an answer of a worker."""
+        self._back(flight)
+        if not self._held:
+            self.drain.rest()
 
     def answered(self, flight: Flight, result: ChunkResult, moment: float) -> None:
         """A chunk came back with its outcomes, at `moment`, in monotonic seconds: learn from it."""
-        self.landed(flight)
+        self._back(flight)
         has_backlog = len(self) > 0
         computed_s = result.preprocess_s + result.inference_s
         self.window.landed(moment - flight.sent_at, computed_s, has_backlog, self.workers)
@@ -173,59 +168,18 @@ class Lane:
 
     def line(self, more: float, moment: float) -> Line:
         """What is in front of texts that cost `more`, at `moment`, in monotonic seconds."""
-        return self.drain.line(self._cost + self._away, more, moment)
+        return self.drain.line(self._held.cost + self._away, more, moment)
 
     def take(self, max_texts: int, is_pressed: Callable[[Slot], bool]) -> list[Slot]:
-        """The texts of the next chunk, one at least.
-
-        Those that came first; where some cost more than others, by turns those that cost least and
-        those that came first, with what costs about the same. Nobody passes one that `is_pressed`.
-        """
+        """The texts of the next chunk, one at least; as `Held.take`."""
         idle_workers = self.workers - self.in_flight
-        left = self.size.max_cost(self._cost, self.workers, idle_workers)
-        taken: list[Slot] = []
-        for slot in self._candidates(is_pressed):
-            if len(taken) == max_texts or (taken and slot.cost > left):
-                break
-            left -= slot.cost
-            taken.append(slot)
-        self._remove(taken)
-        return taken
+        most = self.size.max_cost(self._held.cost, self.workers, idle_workers)
+        return self._held.take(max_texts, most, self.size.unit_s, is_pressed)
+
+    def _back(self, flight: Flight) -> None:
+        self._landings.remove(flight.lands_at)
+        self._away = self._away - flight.cost if self._landings else 0.0
 
     def _is_worth_a_wait(self) -> bool:
         unit_s = self.size.unit_s
-        return not unit_s or self._cost * unit_s >= MIN_SPARE_S
-
-    def _add(self, cost: float) -> None:
-        self._cost += cost
-        self._is_even = self._is_even and cost == 1.0
-
-    def _candidates(self, is_pressed: Callable[[Slot], bool]) -> Iterable[Slot]:
-        if self._is_even:
-            return self._held
-        first = self._held[0] if is_pressed(self._held[0]) else self._first()
-        others = (slot for slot in self._held if slot is not first)
-        return [first, *(slot for slot in others if self._are_alike(slot, first))]
-
-    def _first(self) -> Slot:
-        # By turns: the cheapest alone would keep others waiting without end, and the oldest alone
-        # everybody for as long as the dearest take.
-        oldest, cheapest = self._held[0], min(self._held, key=lambda slot: slot.cost)
-        self._has_passed = not self._has_passed and not self._are_alike(oldest, cheapest)
-        return cheapest if self._has_passed else oldest
-
-    def _are_alike(self, one: Slot, other: Slot) -> bool:
-        """Whether neither waits long for the other's answer."""
-        cheaper, dearer = sorted((one.cost, other.cost))
-        return dearer * self.size.unit_s <= SHORT_S or dearer <= MAX_COST_RATIO * cheaper
-
-    def _remove(self, taken: list[Slot]) -> None:
-        if self._held[0] is taken[0] and self._is_even:
-            for _ in taken:
-                self._held.popleft()
-        else:
-            gone = set(map(id, taken))
-            self._held = deque(slot for slot in self._held if id(slot) not in gone)
-        self._cost -= sum(slot.cost for slot in taken)
-        if not self._held:
-            self._cost, self._is_even = 0.0, True
+        return not unit_s or self._held.cost * unit_s >= MIN_SPARE_S

@@ -250,7 +250,7 @@ class Predictions:
             try:
                 await alarm.wait(wait_s)
                 outcomes, trip = waiting.result(), waiting.trip
-            except (TimeoutError, asyncio.CancelledError):
+            except (TimeoutError, asyncio.CancelledError, ServingError):
                 self._coalescer.leave(route, [ask.key for ask in asks], waiting)
                 raise
             return outcomes, joined, None if trip is None else Timing.of(asked_at, trip)

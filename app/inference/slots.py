@@ -83,16 +83,18 @@ class Ask(msgspec.Struct, frozen=True):
 class Slot:
     """A text that is computed once, for all who ask for it meanwhile.
 
-    They have its `key` in common; `cost` is what it costs a worker.
+    They have its `key` in common; `cost` is what it costs a worker. `is_held` while it is among
+    those that are held.
     """
 
-    __slots__ = ("asks", "cost", "held_at", "key")
+    __slots__ = ("asks", "cost", "held_at", "is_held", "key")
 
     def __init__(self, ask: Ask, held_at: float) -> None:
         self.asks = [ask]
         self.key = ask.key
         self.cost = ask.cost
         self.held_at = held_at
+        self.is_held = False
 
     @property
     def deadline(self) -> float:
@@ -124,12 +126,16 @@ class Slot:
         for ask in self.asks:
             ask.waiting.fail(error)
 
-    def dismiss_late(self, now: float) -> bool:
-        """Answer callers whose deadline has passed; whether the slot is still wanted."""
+    def dismiss_late(self, now: float, soonest: float) -> bool:
+        """Answer callers whose deadline has passed; whether the slot is still wanted.
+
+        Not wanted either where all their deadlines will have passed at `soonest`.
+        """
         # Nearly every text has one caller, who has time left.
-        if len(self.asks) == 1 and self.asks[0].deadline > now:
+        if len(self.asks) == 1 and self.asks[0].deadline > soonest:
             return True
-        late = [ask for ask in self.asks if ask.deadline <= now]
+        last = now if self.deadline > soonest else soonest
+        late = [ask for ask in self.asks if ask.deadline <= last]
         if not late:
             return True
         for ask in late:
@@ -137,5 +143,5 @@ class Slot:
                 ask.waiting.wake()
         if len(late) == len(self.asks):
             return False
-        self.asks = [ask for ask in self.asks if ask.deadline > now]
+        self.asks = [ask for ask in self.asks if ask.deadline > last]
         return True

@@ -1,6 +1,7 @@
 """API process. How many chunks of a lane may be in flight, and how large: learned from the last."""
 
 import math
+from collections import deque
 
 MIN_CHUNKS = 1.0
 START_CHUNKS = 2.0
@@ -15,6 +16,7 @@ MAX_CHUNK_S = 0.1
 SHARE_OF_WAIT = 0.25
 # Weight of the last chunk in the moving average of the time for a unit of cost.
 SMOOTHING = 0.2
+LAST_CHUNKS = 8
 # A chunk that takes less costs both sides more than a second worker saves.
 MIN_SHARE_S = 0.005
 
@@ -60,19 +62,26 @@ class ChunkSize:
     takes little time. Costs are in texts or tokens (`app.inference.costs`).
     """
 
-    __slots__ = ("_unit_s",)
+    __slots__ = ("_last", "_unit_s")
 
     def __init__(self) -> None:
         self._unit_s: float | None = None
+        self._last: deque[float] = deque(maxlen=LAST_CHUNKS)
 
     @property
     def unit_s(self) -> float:
         """Seconds for a cost of 1, as measured; 0.0 before the first chunk."""
         return self._unit_s or 0.0
 
+    @property
+    def least_unit_s(self) -> float:
+        """The least that a cost of 1 took lately: one slow chunk says little of the next."""
+        return min(self._last, default=0.0)
+
     def landed(self, cost: float, compute_s: float) -> None:
         """Learn from a chunk that a worker computed in `compute_s`."""
         unit_s = compute_s / cost
+        self._last.append(unit_s)
         known = unit_s if self._unit_s is None else self._unit_s
         self._unit_s = known + SMOOTHING * (unit_s - known)
 

@@ -228,11 +228,11 @@ def test_line_in_front_of_a_text_is_that_of_its_own_version(make_coalescer, work
     assert coalescer.line(ROUTE, 1.0) == NO_LINE
 
 
-def land_next(workers):
+def land_next(workers, inference_s=0.0):
     """Have the oldest chunk land; its texts."""
     for number, (chunk, future) in enumerate(list(workers.chunks)):
         if not future.done():
-            workers.land(number)
+            workers.land(number, inference_s=inference_s)
             return chunk.texts
     return None
 
@@ -254,3 +254,17 @@ def test_text_that_cannot_be_answered_in_time_makes_room_for_those_behind(
     if others:
         assert held[0].wait(1) == [EXPIRED]
     assert slow[0].wait(1) == [answer("slow")]
+
+
+def test_batch_alone_is_sent_whole_after_a_slow_beginning(make_coalescer, workers):
+    """The first chunk of a model may take many times as long as all others."""
+    coalescer = make_coalescer(max_batch_size=4)
+    first = ask(coalescer, "first")
+    workers.next()
+    workers.land(0, inference_s=2.0)
+    assert first.wait(5) == [answer("first")]
+
+    batch = ask(coalescer, *"abcdefgh", deadline=5.0)
+
+    eventually(lambda: land_next(workers, inference_s=0.005) is None and batch.done.is_set())
+    assert batch.wait(1) == [answer(text) for text in "abcdefgh"]

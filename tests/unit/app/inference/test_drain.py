@@ -62,6 +62,27 @@ def test_rate_is_not_what_was_asked_but_what_workers_can_do():
     assert drain.line(1000, 1, 20.0) == NO_LINE
 
 
+def test_rate_of_another_time_is_forgotten():
+    """There was one slow worker then."""
+    drain = drain_of(1.0)
+    assert drain.line(1, 100, 100.0).takes_s == pytest.approx(100)
+
+    drain.landed(1.0, 0.001, 3700.0, is_busy=True)
+    assert drain.line(1, 100, 3700.0) == NO_LINE
+
+    drain.landed(1.0, 0.001, 3700.002, is_busy=False)
+    assert drain.line(1, 100, 3700.01).takes_s == pytest.approx(0.2)
+
+
+def test_workers_that_were_slow_once_are_not_behind_for_long_when_they_keep_up():
+    drain = drain_of(1.0)
+    drain.landed(1.0, 12.0, 101.0, is_busy=True)
+    drain.landed(1.0, 0.005, 101.01, is_busy=False)
+
+    assert drain.line(1, 5, 101.01) != NO_LINE
+    assert drain.line(1, 5, 101.01 + MAX_GAP_S) == NO_LINE
+
+
 @pytest.mark.parametrize(("computed_s", "counts"), [(0.1, False), (2.0, True)])
 def test_pause_is_no_work_unless_chunks_take_as_long(computed_s, counts):
     drain = Drain()

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from app.contract import EXPIRED, ChunkResult
 from app.inference.drain import Line
-from app.inference.lanes import LEAD_S, MAX_COST_RATIO, SHORT_S, Flight, Lane
+from app.inference.held import MAX_COST_RATIO, SHORT_S
+from app.inference.lanes import LEAD_S, Flight, Lane
 from app.inference.slots import Ask, Slot
 from app.inference.window import MAX_CHUNK_S
 from tests.unit.app.inference.coalescing import ROUTE, answer
@@ -245,16 +246,38 @@ def test_texts_that_came_too_late_to_be_computed_say_nothing_of_the_workers():
     assert held.size.unit_s == pytest.approx(0.010)
 
 
-@given(st.lists(COST, min_size=1, max_size=20), st.data())
-def test_text_that_is_discarded_leaves_all_others_and_their_costs(costs, data):
-    slots = [slot(str(n), n * 0.01, cost) for n, cost in enumerate(costs)]
-    held, gone = lane(*slots), data.draw(st.sampled_from(slots))
+def behind(held, moment, computed_s=0.1):
+    """Its workers leave texts waiting."""
+    held.drain.landed(1.0, computed_s, moment, is_busy=True)
+    return held
 
-    assert held.discard(gone)
-    assert not held.discard(gone)
 
-    rest = [one for one in slots if one is not gone]
-    held.drain.landed(1.0, 0.1, 9.0, is_busy=True)
-    held.drain.landed(1.0, 0.1, 10.0, is_busy=True)
-    assert held.line(0.0, 10.0).waits_s == pytest.approx(sum(one.cost for one in rest))
-    assert sorted(names(chain.from_iterable(drained(held)))) == sorted(names(rest))
+def test_chunk_is_late_at_once_only_where_others_wait_for_workers_that_are_behind():
+    held = lane(slot("a"), unit_s=0.010)
+    assert held.soonest_s(100.0, 10.0) == 0.0
+
+    behind(held, 10.0)
+    assert held.soonest_s(100.0, 10.0) == pytest.approx(1.0)
+    assert held.soonest_s(100.0, 13.0) == 0.0
+
+    take(held, 1)
+    assert held.soonest_s(100.0, 10.0) == 0.0
+
+
+def test_one_slow_chunk_does_not_make_all_others_late():
+    held = behind(lane(slot("a"), unit_s=2.0), 10.0)
+    held.size.landed(1.0, 0.005)
+
+    assert held.soonest_s(100.0, 10.0) == pytest.approx(0.5)
+
+
+def test_time_in_which_nothing_was_asked_is_not_taken_for_work():
+    """A chunk that was known elsewhere, or lost, leaves nothing behind."""
+    held = behind(lane(), 10.0)
+    held.landed(flight(held, 1.0, 10.0))
+
+    held.answered(flight(held, 1.0, 11.8)._replace(slots=[slot("b")]), result(answer("b")), 11.8)
+    behind(held, 11.9)
+    behind(held, 12.0)
+
+    assert held.drain.line(1.0, 0.0, 12.0).waits_s == pytest.approx(0.1)

@@ -4,7 +4,13 @@ import time
 
 import pytest
 
-from app.errors import ModelNotFound, Overloaded, PredictionTimeout, ShuttingDown
+from app.errors import (
+    ModelNotFound,
+    Overloaded,
+    PredictionTimeout,
+    ShuttingDown,
+    WorkerOutOfMemory,
+)
 from app.settings import Limits
 from tests.unit.app.inference.callers import ANSWERS, ask
 from tests.waiting import eventually
@@ -96,3 +102,20 @@ def test_unknown_version_costs_nothing(make_predictions, hand):
         ask(predictions, "a", version="v9")
 
     assert (hand.sent, predictions.admission.waiting) == ([], 0)
+
+
+def test_texts_of_a_request_that_failed_are_not_computed(make_predictions, hand, call):
+    predictions = make_predictions(hand, max_batch_size=1, batch_timeout_ms=60_000)
+    failed = call(predictions, *"abcdef")
+    sent = eventually(lambda: len(hand.sent) > 1 and list(hand.sent))
+
+    sent[0][1].set_exception(WorkerOutOfMemory())
+    with pytest.raises(WorkerOutOfMemory):
+        failed.result()
+    sent[1][1].set_exception(WorkerOutOfMemory())
+    other = call(predictions, "other")
+
+    eventually(lambda: "other" in hand.texts())
+    hand.land()
+    assert other.result().source == "miss"
+    assert len(hand.texts()) <= len("abc") + 1

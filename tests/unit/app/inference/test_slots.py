@@ -157,7 +157,7 @@ def test_dismissing_answers_the_late_and_keeps_the_others(deadlines, now):
         slot.asks.append(ask(waiting, deadline=deadline))
     assert slot.deadline == max(deadlines)
 
-    is_wanted = slot.dismiss_late(now)
+    is_wanted = slot.dismiss_late(now, now)
 
     assert [waiting.done.is_set() for waiting in callers] == [at <= now for at in deadlines]
     assert is_wanted == (max(deadlines) > now)
@@ -179,3 +179,14 @@ def test_last_of_those_who_share_a_slot_says_how_much_time_it_has():
     slot.asks.append(ask(Asked(1), deadline=30.0))
 
     assert not slot.is_half_over(17.5, 107.5)
+
+
+@pytest.mark.parametrize(("soonest", "is_wanted"), [(29.9, True), (30.0, False)])
+def test_slot_is_sent_for_all_of_its_callers_or_for_none(soonest, is_wanted):
+    """The one who could not be answered in time may be, if it is sent for another anyway."""
+    callers = [Asked(1), Asked(1)]
+    slot = Slot(ask(callers[0], deadline=20.0), held_at=0.0)
+    slot.asks.append(ask(callers[1], deadline=30.0))
+
+    assert slot.dismiss_late(10.0, soonest) == is_wanted
+    assert [caller.done.is_set() for caller in callers] == [not is_wanted] * 2
