@@ -10,23 +10,24 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from a2wsgi import WSGIMiddleware
 from flask import Flask
 
 from app.api.affinity import OneCore
-from app.api.departures import LEFT, Departures
 from app.api.door import MAX_UNREAD_DIGITS, Door
 from app.api.exporter import Exchange, log_access
 from app.api.gate import check_type
 from app.api.hot import HEAD, METHOD, Answered, Call, HotView, HotViews
-from app.api.reading import DISCONNECT, Message, Patience, Receive, discard, gather, whole
+from app.api.reading import Message, Patience, Receive, discard, gather, left, whole
 from app.api.refusal import refusal
 from app.api.scope import HEADER, accepted_id
 from app.api.services import Services
 from app.errors import BodyTooLarge, Overloaded, UnsupportedMediaType
 from app.garbage import settle
+from app.inference.departures import CallerLeft
 from app.logs import request_scope
 from app.tracing.requests import RequestSpan
 
@@ -39,6 +40,8 @@ Send = Callable[[Message], Awaitable[None]]
 WRITE_COUNTS_EVERY_S = 0.05
 # In the WSGI environment, where there is one: a `Departure`.
 DEPARTURE = "mlserve.departure"
+# What servers write down for a request whose client closed the connection, after nginx.
+LEFT = 499
 
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 
@@ -54,7 +57,6 @@ class Front:
         max_wait_s = services.settings.request_timeout_ms / 1000
         self._door = Door(services.predictions, max_wait_s)
         self._logs_all = services.settings.logging.access
-        self._departures = Departures()
         self._writes_counts = False
         self._core = OneCore() if services.settings.server.cpu_affinity else None
         self._unsettled: OneCore | None = None
@@ -113,11 +115,12 @@ class Front:
                     # Of these all lines count (RFC 7240, RFC 9110).
                     prefer = _joined(b"prefer", scope) if b"prefer" in given else None
                     accept = _joined(b"accept", scope) if method != METHOD else None
-                    call = Call(body, prefer, request_id, started, span, accept)
-                    answered = await self._watched(view, call, receive)
-                    if answered is None:
-                        self._observe(Exchange(method, path, LEFT, started, {}))
-                        return
+                    has_left = partial(left, receive)
+                    call = Call(body, prefer, request_id, started, span, accept, has_left)
+                    answered = await view(self._services, call)
+                except CallerLeft:
+                    self._observe(Exchange(method, path, LEFT, started, {}))
+                    return
                 except Exception as error:  # noqa: BLE001 - Flask, too, answers whatever a view raises
                     answered = refusal(self._services, error, request_id)
                 await _respond(send, answered, request_id)
@@ -127,19 +130,6 @@ class Front:
         finally:
             if span is not None:
                 span.end(None if answered is None else answered.status)
-
-    async def _watched(self, view: HotView, call: Call, receive: Receive) -> Answered | None:
-        """The answer; None where the caller left before."""
-        task: Any = asyncio.current_task()
-        self._departures.begin(task, call.started, receive)
-        try:
-            return await view(self._services, call)
-        except asyncio.CancelledError:
-            if self._departures.has_left(task):
-                return None
-            raise
-        finally:
-            self._departures.end(task)
 
     def _begin(
         self, method: str, path: str, given: Mapping[bytes, bytes], request_id: str
@@ -226,17 +216,14 @@ class Departure:
     def __call__(self) -> bool:
         """Asks for the first time, and looks whether there is an answer from then on."""
         if self._left is None:
-            self._left = asyncio.run_coroutine_threadsafe(self._leave(), self._stream.loop)
+            leaving = left(self._stream.receive)
+            self._left = asyncio.run_coroutine_threadsafe(leaving, self._stream.loop)
         return self._left.done()
 
     def close(self) -> None:
         """Ask no more."""
         if self._left is not None:
             self._left.cancel()
-
-    async def _leave(self) -> None:
-        while (await self._stream.receive())["type"] != DISCONNECT:
-            pass
 
 
 async def _respond(send: Send, answered: Answered, request_id: str) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from app.api.gate import JSON_TYPE, Gate
 from app.api.scope import REQUEST_ID, STARTED
 from app.api.services import Services
+from app.inference.departures import Left
 from app.tracing.requests import RequestSpan
 
 # Only this one has a body that is read.
@@ -25,7 +26,7 @@ class Call(msgspec.Struct, frozen=True):
     """A request; `started` is in seconds of `time.perf_counter`, `prefer` its `Prefer` header.
 
     `span` is None where it is not traced; `accept` is the `Accept` header, which no
-    POST needs.
+    POST needs; `left` returns when the caller has left, None where nobody can tell.
     """
 
     body: bytes
@@ -34,6 +35,7 @@ class Call(msgspec.Struct, frozen=True):
     started: float
     span: RequestSpan | None = None
     accept: str | None = None
+    left: Left | None = None
 
     @classmethod
     def of(cls, environ: Mapping[str, Any], gate: Gate) -> "Call":

@@ -128,3 +128,9 @@ async def _drain(message: Message, receive: Receive, patience: Patience, pace: P
             message = await receive()
         pace.keep(message)
         drained += len(message.get("body", b""))
+
+
+async def left(receive: Receive) -> None:
+    """Return when the client has left; its request was received."""
+    while (await receive())["type"] != DISCONNECT:
+        pass

@@ -18,7 +18,7 @@ from app.errors import (
     ModelUnavailable,
     PredictionNotFound,
 )
-from app.inference.service import Answer
+from app.inference.answer import Answer
 from app.jobs.records import Job, Row
 from app.models import reference
 from app.models.base import Manifest, Ref

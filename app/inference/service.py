@@ -7,9 +7,7 @@ is remembered, admission, texts that are on their way already, the shared cache,
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from app.broker import redis_client
 from app.contract import JOB_QUEUES, PREDICT_QUEUES, Outcome
@@ -23,57 +21,21 @@ from app.errors import (
 from app.fleet import Fleet
 from app.inference.admission import Admission
 from app.inference.alarm import Alarm
+from app.inference.answer import Answer
 from app.inference.batching import BatchLimits, Coalescer, Hooks
 from app.inference.cache import Cache, cache_key
 from app.inference.costs import Measure, measure
+from app.inference.departures import CallerLeft, Departures, Left
 from app.inference.drain import Line
 from app.inference.gateway import Gateway
 from app.inference.lanes import Flight, Route
 from app.inference.slots import Ask, Waiting
-from app.inference.timing import REMEMBERED, Timing
+from app.inference.timing import Timing
 from app.models.base import Manifest, Ref
 from app.models.catalog import Catalog, Entry
 from app.monitoring.metrics import Metrics
 from app.monitoring.stages import Flights
 from app.settings import Settings
-
-Source = Literal["hit", "miss", "coalesced"]
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """Outcomes in the order of the texts; `labels` names their probabilities.
-
-    `digest` is that of the version.
-
-    `remembered` texts came from the cache, `joined` ones shared a computation that was on its way
-    for another request; the rest was computed for this one. `wait_s` is how long it might take.
-    `timing` is that of the slowest chunk; None where nothing was computed.
-    """
-
-    ref: str
-    labels: list[str]
-    outcomes: list[Outcome]
-    remembered: int
-    joined: int
-    digest: str
-    wait_s: float
-    timing: Timing | None = None
-
-    @property
-    def source(self) -> Source:
-        """`miss` where anything was computed for this request."""
-        if self.remembered + self.joined < len(self.outcomes):
-            return "miss"
-        return "coalesced" if self.joined else "hit"
-
-    @property
-    def server_timing(self) -> str | None:
-        """The value of `Server-Timing`; None where a text ran out of time and none was sent."""
-        if self.timing is not None:
-            return self.timing.header()
-        if self.remembered == len(self.outcomes):
-            return REMEMBERED
-        return None if any(outcome.is_expired for outcome in self.outcomes) else REMEMBERED
 
 
 class Target(NamedTuple):
@@ -116,6 +78,7 @@ class Predictions:
         if metrics is not None:
             hooks = hooks._replace(observe=Flights(metrics, limits).observe)
         self._coalescer = Coalescer(limits, gateway.submit, gateway.now, hooks)
+        self._departures = Departures()
         self._targets: dict[str | Ref | None, Target] = {}
         self._targets_of: object = None
         self._targets_at = -1
@@ -129,12 +92,14 @@ class Predictions:
         model_version: str | None,
         request_id: str,
         wait_s: float | None = None,
+        left: Left | None = None,
     ) -> Answer:
         """All texts by the one version that `model_version` names; waits `wait_s` at most.
 
         Raises `ModelNotFound`; `BrokerUnavailable`, `NoWorker`, `ModelUnavailable` or `Overloaded`
-        at once where nobody can answer in time; `PredictionTimeout`. What is remembered is
-        answered whatever became of Redis and the workers.
+        at once where nobody can answer in time; `PredictionTimeout`; `CallerLeft` where its caller
+        has `left` meanwhile: nothing more is computed then. What is remembered is answered whatever
+        became of Redis and the workers.
         """
         target = self._target(model_version)
         wait_s = min(wait_s or self._timeout_s, self._timeout_s)
@@ -145,7 +110,7 @@ class Predictions:
         if remembered < len(texts):
             missing = [place for place, outcome in enumerate(outcomes) if outcome is None]
             asked = [(keys[place], texts[place]) for place in missing]
-            computed, joined, timing = await self._ask(target, asked, request_id, wait_s)
+            computed, joined, timing = await self._ask(target, asked, request_id, wait_s, left)
             for place, outcome in zip(missing, computed, strict=True):
                 found.insert(place, outcome)
         return Answer(
@@ -230,7 +195,12 @@ class Predictions:
         return target
 
     async def _ask(
-        self, target: Target, asked: list[tuple[bytes, str]], request_id: str, wait_s: float
+        self,
+        target: Target,
+        asked: list[tuple[bytes, str]],
+        request_id: str,
+        wait_s: float,
+        left: Left | None,
     ) -> tuple[list[Outcome], int, Timing | None]:
         route = Route(target.ref, self.device(target.entry))
         queued_chunks = self._gateway.fleet().queues.get(PREDICT_QUEUES[route.device], 0)
@@ -248,9 +218,9 @@ class Predictions:
             asked_at = time.monotonic()
             joined = self._coalescer.put(route, asks)
             try:
-                await alarm.wait(wait_s)
+                await self._departures.unless_left(alarm.wait(wait_s), left)
                 outcomes, trip = waiting.result(), waiting.trip
-            except (TimeoutError, asyncio.CancelledError, ServingError):
+            except (TimeoutError, asyncio.CancelledError, CallerLeft, ServingError):
                 self._coalescer.leave(route, [ask.key for ask in asks], waiting)
                 raise
             return outcomes, joined, None if trip is None else Timing.of(asked_at, trip)

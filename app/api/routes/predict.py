@@ -40,7 +40,7 @@ from app.errors import (
     TextOutOfMemory,
     WorkerOutOfMemory,
 )
-from app.inference.service import Answer
+from app.inference.answer import Answer
 from app.jobs.records import Question
 from app.monitoring.metrics import Metrics
 
@@ -181,7 +181,7 @@ async def _classify(
     has: Services, call: Call, texts: list[str], model_version: str | None
 ) -> Answer:
     wait_s = prefer.wait_s(call.prefer)
-    result = await has.predictions.predict(texts, model_version, call.request_id, wait_s)
+    result = await has.predictions.predict(texts, model_version, call.request_id, wait_s, call.left)
     if call.span is not None:
         call.span.waited(result.timing)
     if has.metrics:

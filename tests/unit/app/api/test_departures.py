@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
-from app.api.departures import Departures
 from app.contract import ChunkResult, Outcome
+from app.inference.departures import Departures
 from tests.unit.app.api.asgi import DISCONNECT, JSON, Exchange, encode, pieces, scope
 from tests.unit.app.api.test_front_life import turns_until, waiting
 from tests.unit.app.api.test_predict_routes import Answering
@@ -44,7 +44,7 @@ def make_watchful(make_front):
 
     def make(gateway):
         front = make_front(gateway)
-        front._departures = Departures(watched_after_s=0.0)
+        front._services.predictions._departures = Departures(watched_after_s=0.0)
         return front
 
     return make
@@ -124,5 +124,5 @@ def test_all_who_wait_are_watched_whenever_they_came(make_watchful):
 
     assert asyncio.run(leave()) == [None] * 5
     assert waiting(front) == 0
-    kept = vars(front._departures)
+    kept = vars(front._services.predictions._departures)
     assert not any(kept[name] for name in ("_waiting", "_watchers", "_left"))
