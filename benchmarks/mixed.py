@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.open_loop import TIMEOUT_S, ask
@@ -37,6 +38,10 @@ class MixedTexts:
         words = chosen.randint(*(LONG_WORDS if self.is_long(number) else SHORT_WORDS))
         start = chosen.randrange(len(self._words) - words)
         return f"{' '.join(self._words[start : start + words])} {number}"
+
+    def write(self, path: Path, count: int) -> Path:
+        """The first `count` in a file, as `benchmarks.texts.Texts.write` has it."""
+        return Texts([self.at(number) for number in range(count)]).write(path)
 
 
 class Answered(NamedTuple):

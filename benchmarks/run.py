@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import resource
 import signal
 import sys
 import time
@@ -20,12 +19,11 @@ from benchmarks.scenarios import Session
 from benchmarks.selfcheck import check_load
 from benchmarks.servers.model import Model
 from benchmarks.texts import load_texts, text_file
-from benchmarks.wrk import WrkFailed, WrkMissing, find_wrk
+from benchmarks.wrk import WrkFailed, WrkMissing, allow_many_files, find_wrk
 
 FIRST_PORT = 18000
 PORTS_EACH = 10
 FLOOR_SECONDS = 1.0
-OPEN_FILES = 8192
 INTERRUPTED = 128 + signal.SIGINT
 NAMED_VERSIONS = ("celery", "fastapi", "Flask", "granian", "gunicorn", "litserve", "mosec")
 
@@ -157,7 +155,7 @@ def main() -> int:
     except WrkMissing as error:
         say(str(error))
         return 2
-    _allow_many_files()
+    allow_many_files()
     STATE.mkdir(exist_ok=True)
     lock = (STATE / "lock").open("w", encoding="utf-8")
     try:
@@ -180,14 +178,6 @@ def _measure(plan: Plan) -> int:
         code = INTERRUPTED
     write(run.report(), Path(plan.output))
     return code or int(bool(run.failed))
-
-
-def _allow_many_files() -> None:
-    """For wrk and the servers, which inherit it: a connection is a file."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 if __name__ == "__main__":

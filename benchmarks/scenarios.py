@@ -25,35 +25,45 @@ CACHED_TEXTS = 100
 CACHE_CONNECTIONS = 64
 BATCHES = {10: 1, 100: 8}
 OVERLOAD_FACTOR = 2
-# Beside those that the service lets wait, so that the schedule is kept and the rest is refused.
-SPARE_CONNECTIONS = 2048
+# Beside those that the service may let wait, for what is asked in so long: the schedule is kept,
+# and the rest is refused. No more: each takes time of wrk, which shares the cores, even if idle.
+SPARE_S = 0.25
+MAX_SPARE_CONNECTIONS = 2048
 DEADLINE_MS = 5000
 
 
 @dataclass
 class Session:
-    """One start of one contender; `results` maps scenarios (`single@64`) to what was measured."""
+    """One start of one contender; `results` maps scenarios (`single@64`) to what was measured.
+
+    `reference` tells right answers from wrong ones; without it none is checked.
+    """
 
     running: Running
     texts: Texts
     text_file: Path
-    reference: Reference
+    reference: Reference | None
     seconds: float
     cursor: Cursor = field(default_factory=Cursor)
     results: dict[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Compare 200 answers, then send the load that warms the contender up."""
+        """Compare 200 answers, then warm the contender up."""
+        assert self.reference is not None
         first = self.cursor.take(CHECKED_TEXTS)
         texts = [self.texts.at(first + i) for i in range(CHECKED_TEXTS)]
         checked = check_together(self.running.url, texts, self.reference)
         self.results["check"] = {"checked": checked.answers, "wrong": checked.wrong}
+        self.warm_up()
+
+    def warm_up(self) -> None:
+        """Send a load that is not measured."""
         self._run(Load("/predict", WARM_UP_CONNECTIONS, WARM_UP_S, self.cursor.next))
 
     def singles(self, connections: int) -> None:
         """A different text with every request."""
         load = Load("/predict", connections, self.seconds, self.cursor.next)
-        sampled = connections >= MIN_SAMPLED_CONNECTIONS
+        sampled = connections >= MIN_SAMPLED_CONNECTIONS and self.reference is not None
         self._measure(f"single@{connections}", load, sampled)
 
     def cache_hits(self) -> None:
@@ -78,7 +88,7 @@ class Session:
             return
         load = Load(
             "/predict",
-            max_queued_texts(self.running.place) + SPARE_CONNECTIONS,
+            overload_connections(peak, max_queued_texts(self.running.place)),
             self.seconds,
             self.cursor.next,
             rate=round(peak * OVERLOAD_FACTOR),
@@ -105,6 +115,7 @@ class Session:
         return result
 
     def _run_sampled(self, load: Load) -> dict[str, Any]:
+        assert self.reference is not None
         number = round(self.seconds * SAMPLES_PER_S)
         # Far from what wrk will take: nothing is asked for twice.
         first = self.cursor.next + (1 << 40)
@@ -127,6 +138,12 @@ def max_queued_texts(place: Place) -> int:
     """How many texts mlserve lets wait there."""
     limits: Mapping[str, Any] = place.settings.get("limits", {})
     return int(limits.get("max_queued_texts", Limits().max_queued_texts))
+
+
+def overload_connections(peak: float, max_queued: int) -> int:
+    """How many connections keep up twice the rate of `peak` answers a second."""
+    may_wait = min(max_queued, round(peak * DEADLINE_MS / 1000))
+    return may_wait + min(MAX_SPARE_CONNECTIONS, round(peak * SPARE_S))
 
 
 def best_rate(results: dict[str, Any]) -> float:

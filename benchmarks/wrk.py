@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks.paths import WRK_SCRIPT
 
 RESULT = "RESULT "
+OPEN_FILES = 8192
 # wrk counts an answer that comes later than this as a time-out.
 TIMEOUT_S = 10
 
@@ -47,6 +48,14 @@ class Load:
             "deadline_ms": self.deadline_ms,
         }
         return [f"{key}={value}" for key, value in options.items() if value is not None]
+
+
+def allow_many_files() -> None:
+    """For wrk and the servers, which inherit it: a connection is a file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def find_wrk() -> str:

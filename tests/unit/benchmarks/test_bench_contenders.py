@@ -14,7 +14,7 @@ from benchmarks.checking import difference
 from benchmarks.contenders import CONTENDERS, EMPTY, Command, Contender, Place, merged
 from benchmarks.plan import parse
 from benchmarks.running import Running, StartFailed
-from benchmarks.scenarios import max_queued_texts
+from benchmarks.scenarios import max_queued_texts, overload_connections
 from tests.waiting import eventually
 
 SERVER = """
@@ -124,9 +124,16 @@ def test_plan_of_a_quick_run_can_be_overridden() -> None:
     assert plan.connections == [1, 64]
 
 
-def test_overload_has_connections_for_all_that_may_wait_as_the_service_is_set(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("peak", "most", "connections"), [(9000.0, 4096, 4096 + 2048), (400.0, 4096, 2000 + 100)]
+)
+def test_overload_has_connections_for_all_that_may_wait_and_some_more(
+    peak: float, most: int, connections: int
 ) -> None:
+    assert overload_connections(peak, most) == connections
+
+
+def test_as_many_may_wait_as_the_service_is_set_to(tmp_path: Path) -> None:
     shorter = place(tmp_path, limits={"max_queued_texts": 1024})
 
     assert max_queued_texts(shorter) == 1024
