@@ -127,15 +127,11 @@ class Lane:
             return -math.inf
         return self._held.oldest.held_at + max_hold_s
 
-    def lands_at(self, cost: float, moment: float) -> float:
-        """When a chunk that leaves at `moment` should be back, both in monotonic seconds."""
+    def departed(self, cost: float, moment: float) -> float:
+        """A chunk left at `moment`; returns when it should land, in monotonic seconds."""
         is_first = self.in_flight < max(1, self.workers)
         starts_at = moment if is_first else max(moment, min(self._landings))
-        return starts_at + self.size.unit_s * cost
-
-    def departed(self, cost: float, moment: float) -> float:
-        """A chunk left; returns `lands_at`."""
-        lands_at = self.lands_at(cost, moment)
+        lands_at = starts_at + self.size.unit_s * cost
         self._landings.append(lands_at)
         self._away += cost
         return lands_at

@@ -2,6 +2,7 @@
 
 import json
 
+from benchmarks import overload
 from benchmarks.mixed import MixedTexts, closed_loop
 from benchmarks.mixed_report import TARGETS, markdown
 from benchmarks.texts import Texts
@@ -86,3 +87,15 @@ def test_targets_are_ratios_within_the_run():
     )
     assert "| mosec-1 | 64 | 80 |" in page
     assert "failed: mosec-1: ended" in page
+
+
+def test_page_of_overload_has_medians_and_all_that_failed():
+    found = {"peak_per_s": 8000.0, "in_time_to_peak": 0.8, "refused_p99_ms": 500.0, "slip_ms": 9.0}
+    rounds = [
+        {"a model": {"found": found | {"in_time_to_peak": share, "failed": 1}}}
+        for share in (0.7, 0.81, 0.99)
+    ]
+
+    assert overload.markdown(rounds).splitlines()[2:] == [
+        "| a model | 8,000 | 0.81 | 500 | 9 | 3 |"
+    ]
