@@ -5,7 +5,7 @@ Whoever may write to Redis may change models: no admin token is asked for here.
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import click
@@ -83,7 +83,8 @@ def opened(settings: Settings) -> Iterator[Rollouts]:
             reason = " ".join(str(error).split())
             raise RedisNotReady(masked_url(redis_url(settings)), reason) from error
         catalog = Catalog(settings.models_dir, settings.default_model)
-        yield Rollouts(settings, catalog, workers)
+        with closing(Rollouts(settings, catalog, workers)) as rollouts:
+            yield rollouts
 
 
 def carry_out(call: Call, begin: Begin, timeout_s: float | None) -> Progress:

@@ -49,7 +49,7 @@ def celery(service):
     app = make_celery(Settings(redis=Redis(url=service[2].url)), "cli")
     yield app
     app.backend.result_consumer.stop()
-    app.backend.client.close()
+    app.backend.client.connection_pool.disconnect()
     app.close()
 
 

@@ -112,7 +112,7 @@ class Submitter:
     def close(self):
         self.redis.close()
         self.celery.backend.result_consumer.stop()
-        self.celery.backend.client.close()
+        self.celery.backend.client.connection_pool.disconnect()
         self.celery.close()
 
 

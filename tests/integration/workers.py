@@ -48,7 +48,7 @@ class Sender:
 
     def close(self) -> None:
         """Close all connections."""
-        self.app.backend.client.close()
+        self.app.backend.client.connection_pool.disconnect()
         self.app.close()
 
 

@@ -81,7 +81,7 @@ class Computer:
         self.runner.leave()
         self.host.stop()
         self.host.redis.close()
-        self.celery.backend.client.close()
+        self.celery.backend.client.connection_pool.disconnect()
         self.celery.close()
 
 

@@ -24,7 +24,8 @@ ONE, MANY = Question(is_batch=False, top_k=1), Question(is_batch=True)
 def celery(redis_server, redis_client):
     app = make_celery(Settings(redis=Redis(url=redis_server.url)), "cli")
     yield app
-    app.backend.client.close()
+    # Celery gives its client a pool, which does not close with it.
+    app.backend.client.connection_pool.disconnect()
     app.close()
 
 
